@@ -1,0 +1,162 @@
+"""An app as the daemon sees it, the channel by which it is called, and the open components that it may use.
+
+The caller's `App` is the first argument of every block: the listener is the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from edge.model import (
+    NO_METADATA,
+    BindingEvent,
+    BindingResult,
+    BulkTopicEvent,
+    ConfigItem,
+    InvokeRequest,
+    InvokeResponse,
+    Status,
+    Subscription,
+    TopicEvent,
+)
+
+
+class AppUnavailable(Exception):
+    """The app could not be reached or broke the connection; the text is what Dapr would say (`dial tcp …: connection refused`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The app's verdict on one event. dead_letter: False where Dapr drops without a dead letter (gRPC Unimplemented)."""
+
+    status: Status
+    reason: str = ""
+    dead_letter: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ActorConfig:
+    """What `GET /dapr/config` says, parsed by the actor block; `raw` is its JSON object ({} when absent or invalid)."""
+
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A call of the runtime on the app that is neither event nor binding (actors, jobs): method and path as HTTP apps get them."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    content_type: str | None = None
+
+
+class AppChannel(Protocol):
+    """How the runtime calls the app. Every call raises AppUnavailable when the transport fails; none logs per message."""
+
+    async def reachable(self) -> bool: ...
+    async def invoke(self, request: InvokeRequest) -> InvokeResponse: ...
+    async def deliver(self, event: TopicEvent) -> Delivery: ...
+    async def deliver_bulk(self, batch: BulkTopicEvent) -> dict[str, Delivery]: ...
+    async def subscriptions(self) -> list[Subscription]: ...
+    async def config(self) -> ActorConfig: ...
+    async def wants_binding(self, name: str, route: str, timeout: float) -> bool: ...
+    async def trigger(self, name: str, route: str, event: BindingEvent) -> BindingResult: ...
+    async def configuration_changed(self, store: str, key: str, subscription: str, items: Mapping[str, ConfigItem]) -> None: ...
+    async def call(self, callback: Callback) -> InvokeResponse: ...
+    async def healthy(self, path: str, timeout: float) -> bool: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class AppHealthCheck:
+    """Settings of `--enable-app-health-check` (seconds)."""
+
+    path: str = "/healthz"
+    interval: float = 5.0
+    timeout: float = 0.5
+    threshold: int = 3
+
+
+@dataclass(slots=True)
+class App:
+    """One hosted app. port 0 = no channel. tokens: what callers must send / what the app is sent; "" = none.
+
+    namespace: as used in names; `namespace_set` says whether env NAMESPACE was there.
+    """
+
+    id: str
+    namespace: str = "default"
+    namespace_set: bool = False
+    port: int = 0
+    protocol: str = "http"
+    channel_address: str = "127.0.0.1"
+    max_concurrency: int = -1
+    max_body_bytes: int = 4 << 20
+    read_buffer_bytes: int = 4 << 10
+    api_token: str = field(default="", repr=False)
+    app_token: str = field(default="", repr=False)
+    health_check: AppHealthCheck | None = None
+    channel: AppChannel | None = None
+    healthy: bool = False
+    ready: bool = False
+    outbound_ready: bool = False
+    extended: dict[str, str] = field(default_factory=dict)
+    subscriptions: list[Subscription] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One open component. properties: its metadata with secrets resolved (lower-case keys), for the runtime-level fields that a
+    block reads (`keyprefix`, `publishingscopes`, `route`…); never logged. capabilities: as the metadata API shows them.
+    """
+
+    name: str
+    type: str
+    version: str
+    component: Any
+    properties: Mapping[str, str] = field(default=NO_METADATA, repr=False)
+    scopes: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """`state` of `state.sqlite`."""
+        return self.type.partition(".")[0]
+
+    def visible_to(self, app: App) -> bool:
+        """No scopes = every app."""
+        return not self.scopes or app.id in self.scopes
+
+
+class Parts:
+    """The open components by kind and name, in the order they were loaded."""
+
+    def __init__(self, parts: Iterable[Part] = ()) -> None:
+        self._by_kind: dict[str, dict[str, Part]] = {}
+        for part in parts:
+            self.add(part)
+
+    def add(self, part: Part) -> None:
+        self._by_kind.setdefault(part.kind, {})[part.name] = part
+
+    def remove(self, kind: str, name: str) -> Part | None:
+        return self._by_kind.get(kind, {}).pop(name, None)
+
+    def find(self, kind: str, name: str, app: App) -> Part | None:
+        """The component of that kind and exact name, if this app may see it."""
+        part = self._by_kind.get(kind, {}).get(name)
+        return part if part is not None and (not part.scopes or app.id in part.scopes) else None
+
+    def of(self, kind: str, app: App) -> list[Part]:
+        return [part for part in self._by_kind.get(kind, {}).values() if part.visible_to(app)]
+
+    def any(self, kind: str, app: App) -> bool:
+        return any(part.visible_to(app) for part in self._by_kind.get(kind, {}).values())
+
+    def visible(self, app: App) -> list[Part]:
+        """Everything this app may see, in load order per kind."""
+        return [part for kind in self._by_kind.values() for part in kind.values() if part.visible_to(app)]

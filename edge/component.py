@@ -1,0 +1,205 @@
+"""The page a component author reads: two verbs of life, then the verbs of the kind. All raise only `edge.errors.ComponentError`s.
+
+`open()` returns ready to serve or raises; a component whose server is away opens all the same and reconnects by itself (an edge
+device boots offline). `close()` is idempotent. Optional powers are separate protocols, tested with isinstance().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from edge.model import (
+    Address,
+    BindingEvent,
+    BindingResult,
+    BulkItem,
+    ConfigItem,
+    DeleteItem,
+    Message,
+    QueryResult,
+    SetItem,
+    StateItem,
+    UnlockStatus,
+)
+
+if TYPE_CHECKING:
+    from edge.database import Database
+    from edge.tasks import Tasks
+
+
+class Feature(Enum):
+    """Capabilities in the metadata API's words (runtime.md, components.md §4)."""
+
+    ETAG = "ETAG"
+    TRANSACTIONAL = "TRANSACTIONAL"
+    TTL = "TTL"
+    QUERY_API = "QUERY_API"
+    KEYS_LIKE = "KEYS_LIKE"
+    DELETE_WITH_PREFIX = "DELETE_WITH_PREFIX"
+    ACTOR = "ACTOR"
+    MESSAGE_TTL = "MESSAGE_TTL"
+    SUBSCRIBE_WILDCARDS = "SUBSCRIBE_WILDCARDS"
+    BULK_PUBSUB = "BULK_PUBSUB"
+    BULK_SUBSCRIBE_IMMEDIATE = "BULK_SUBSCRIBE_IMMEDIATE"
+    INPUT_BINDING = "INPUT_BINDING"
+    OUTPUT_BINDING = "OUTPUT_BINDING"
+    MULTIPLE_KEY_VALUES_PER_SECRET = "MULTIPLE_KEY_VALUES_PER_SECRET"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the daemon lends to a component.
+
+    name: the component's name in YAML. app_ids: apps that may see it (one in a sidecar). data_dir: this daemon's folder.
+    database: opens the daemon's own file on first use. tasks: named, supervised background tasks.
+    working_dir: what relative paths in metadata are relative to.
+    """
+
+    name: str
+    app_ids: tuple[str, ...]
+    namespace: str
+    data_dir: Path
+    tasks: Tasks
+    database: Callable[[], Awaitable[Database]]
+    init_timeout: float = 5.0
+
+    @property
+    def app_id(self) -> str:
+        """The identity towards servers (MQTT client id, consumer group): the only app's id, else the component's name."""
+        return self.app_ids[0] if len(self.app_ids) == 1 else f"edged-{self.name}"
+
+
+Unsubscribe = Callable[[], Awaitable[None]]
+Deliver = Callable[[Message], Awaitable[None]]
+"""Returns once the message is on disk or the app took it: only then may a component acknowledge. Raises: do not acknowledge."""
+DeliverEvent = Callable[[BindingEvent], Awaitable[BindingResult]]
+"""The same for an input binding; the result is what the app answered (empty when the event was only journalled)."""
+
+
+@runtime_checkable
+class Component(Protocol):
+    """What every component is. Metadata: a frozen dataclass of `spec.meta()` fields."""
+
+    Metadata: ClassVar[type]
+    features: ClassVar[frozenset[Feature]]
+
+    def __init__(self, metadata: Any, context: Context) -> None: ...
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Healthy(Protocol):
+    """Optional: says in one line why it cannot work now, None when it can."""
+
+    def unhealthy(self) -> str | None: ...
+
+
+@runtime_checkable
+class StateStore(Component, Protocol):
+    async def get(self, key: str) -> StateItem | None: ...
+    async def set(self, item: SetItem) -> None: ...
+    async def delete(self, item: DeleteItem) -> None: ...
+
+
+@runtime_checkable
+class BulkGet(Protocol):
+    """Optional: many keys by one query; answers found keys first, then one item for each missing key."""
+
+    async def get_many(self, keys: Sequence[str]) -> list[BulkItem]: ...
+
+
+@runtime_checkable
+class Transactional(Protocol):
+    """Optional: all or nothing, in order. max_operations: 0 = no limit."""
+
+    max_operations: ClassVar[int]
+
+    async def transact(self, operations: Sequence[SetItem | DeleteItem], metadata: Mapping[str, str]) -> None: ...
+
+
+@runtime_checkable
+class Queryable(Protocol):
+    """Optional: the alpha query API; `query` is the request's JSON."""
+
+    async def query(self, query: Mapping[str, Any], metadata: Mapping[str, str]) -> QueryResult: ...
+
+
+@runtime_checkable
+class KeysLike(Protocol):
+    """Optional: keys that match an SQL LIKE pattern (escape is a backslash), a page at a time; token "" = from the start / no more."""
+
+    async def keys_like(self, pattern: str, limit: int, token: str) -> tuple[list[str], str]: ...
+
+
+@runtime_checkable
+class PubSub(Component, Protocol):
+    """journal_out: publish() waits for someone else's acknowledgement, so the outbox stands before it.
+    journal_in: its deliveries go through the inbox (False: the app is called while deliver() waits).
+    """
+
+    journal_out: ClassVar[bool]
+    journal_in: ClassVar[bool]
+
+    async def publish(self, message: Message) -> None:
+        """Return when the broker took responsibility (PUBACK, PUBCOMP); raise Unavailable to be tried again later."""
+        ...
+
+    async def subscribe(self, topic: str, deliver: Deliver, metadata: Mapping[str, str], app_id: str) -> Unsubscribe:
+        """Deliver what matches `topic` (a filter where the broker has wildcards) until the returned coroutine function is called."""
+        ...
+
+
+@runtime_checkable
+class InputBinding(Component, Protocol):
+    journal_in: ClassVar[bool]
+
+    async def read(self, deliver: DeliverEvent) -> Unsubscribe: ...
+
+
+@runtime_checkable
+class OutputBinding(Component, Protocol):
+    """operations: in the order that Dapr's error text lists them. journal_out: as for pub/sub (only operation `create`)."""
+
+    operations: ClassVar[tuple[str, ...]]
+    journal_out: ClassVar[bool]
+
+    async def invoke(self, operation: str, data: bytes, metadata: Mapping[str, str]) -> BindingResult | None: ...
+
+
+@runtime_checkable
+class SecretStore(Component, Protocol):
+    async def get(self, name: str, metadata: Mapping[str, str]) -> dict[str, str]: ...
+    async def get_all(self, metadata: Mapping[str, str]) -> dict[str, dict[str, str]]: ...
+
+
+@runtime_checkable
+class NameResolver(Component, Protocol):
+    async def register(self, app_id: str, address: Address) -> None: ...
+    async def resolve(self, app_id: str, namespace: str) -> Address: ...
+
+
+@runtime_checkable
+class ConfigurationStore(Component, Protocol):
+    async def get(self, keys: Sequence[str], metadata: Mapping[str, str]) -> dict[str, ConfigItem]: ...
+    async def subscribe(
+        self, keys: Sequence[str], changed: Callable[[dict[str, ConfigItem]], Awaitable[None]], metadata: Mapping[str, str]
+    ) -> Unsubscribe: ...
+
+
+@runtime_checkable
+class Lock(Component, Protocol):
+    async def try_lock(self, resource: str, owner: str, expiry: float) -> bool: ...
+    async def unlock(self, resource: str, owner: str) -> UnlockStatus: ...
+
+
+@runtime_checkable
+class CryptoProvider(Component, Protocol):
+    """Key operations by key name; algorithm names are JWA's as Dapr spells them."""
+
+    async def wrap_key(self, key: bytes, name: str, algorithm: str) -> bytes: ...
+    async def unwrap_key(self, wrapped: bytes, name: str, algorithm: str) -> bytes: ...

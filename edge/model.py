@@ -1,0 +1,245 @@
+"""The frozen data that cross layers: what a front decodes, a block rules over and a component stores or carries.
+
+Keys, topics and ids are `str`; payloads are `bytes`; durations are float seconds; epoch times end in `_ms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from types import MappingProxyType
+
+NO_METADATA: Mapping[str, str] = MappingProxyType({})
+
+
+# --- state
+@dataclass(frozen=True, slots=True)
+class StateItem:
+    """One stored value. data: the bytes as a reader gets them. metadata: e.g. `ttlExpireTime` (RFC 3339)."""
+
+    key: str
+    data: bytes
+    etag: str | None = None
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class BulkItem:
+    """One answer of a bulk get: `data` None = missing key, `error` = why this key could not be read."""
+
+    key: str
+    data: bytes | None = None
+    etag: str | None = None
+    metadata: Mapping[str, str] = NO_METADATA
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetItem:
+    """An upsert. is_json: `value` is canonical JSON text (HTTP face), else raw bytes (gRPC face); both read back as given.
+
+    etag: None = no check ("" counts as given only where the API says so). concurrency: "" | "first-write" | "last-write".
+    consistency: "" | "strong" | "eventual". ttl: seconds, None = not given, <= 0 = never expires.
+    """
+
+    key: str
+    value: bytes
+    is_json: bool = False
+    etag: str | None = None
+    concurrency: str = ""
+    consistency: str = ""
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteItem:
+    """A delete; the fields are as in `SetItem`."""
+
+    key: str
+    etag: str | None = None
+    concurrency: str = ""
+    consistency: str = ""
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """Answer of the alpha query API; token is empty when there is no further page."""
+
+    items: Sequence[BulkItem]
+    token: str = ""
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+# --- messages
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message on its way to or from a broker.
+
+    data: exactly the bytes on the wire of the broker. id: given at the first accept, kept through journal, broker and redelivery.
+    content_type: what the publisher said (for brokers that carry it), None if unknown. metadata: broker metadata (`retain`, `qos`…).
+    topic: the concrete topic (never the filter).
+    """
+
+    topic: str
+    data: bytes
+    metadata: Mapping[str, str] = NO_METADATA
+    content_type: str | None = None
+    id: str = ""
+
+
+class Status(Enum):
+    """What the app said of a delivery. ABSENT: no handler there (HTTP 404, gRPC Unimplemented): dropped as Dapr does."""
+
+    SUCCESS = "SUCCESS"
+    RETRY = "RETRY"
+    DROP = "DROP"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A routing rule: CEL text (empty = always) and the path of the app that it leads to."""
+
+    match: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class BulkSubscribe:
+    """Bulk delivery settings; the times are seconds."""
+
+    enabled: bool = False
+    max_messages: int = 100
+    max_await: float = 1.0
+
+
+class SubscriptionType(Enum):
+    """Where a subscription came from, in the metadata API's words."""
+
+    DECLARATIVE = "DECLARATIVE"
+    PROGRAMMATIC = "PROGRAMMATIC"
+    STREAMING = "STREAMING"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """An app's wish for a topic. rules: in order, first true one wins, the default route is the last rule (match "")."""
+
+    pubsub: str
+    topic: str
+    rules: tuple[Rule, ...]
+    dead_letter_topic: str = ""
+    metadata: Mapping[str, str] = NO_METADATA
+    bulk: BulkSubscribe = BulkSubscribe()
+    type: SubscriptionType = SubscriptionType.PROGRAMMATIC
+    scopes: tuple[str, ...] = ()
+    name: str = ""
+
+    @property
+    def raw(self) -> bool:
+        """The app wants payloads that are no CloudEvents (`metadata.rawPayload`)."""
+        return self.metadata.get("rawPayload", "").lower() in ("1", "t", "true", "y", "yes", "on")
+
+
+@dataclass(frozen=True, slots=True)
+class TopicEvent:
+    """One event on its way to the app.
+
+    body: JSON text of the CloudEvent as the HTTP app gets it. event: the same parsed (routing, gRPC). path: the matched route.
+    headers: broker metadata that become HTTP headers or gRPC metadata. raw: the broker bytes (the dead-letter copy).
+    """
+
+    pubsub: str
+    topic: str
+    path: str
+    body: bytes
+    event: Mapping[str, object]
+    message: Message
+    raw_payload: bool = False
+    trace: Mapping[str, str] = NO_METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class BulkTopicEvent:
+    """A batch for one route: entry ids pair with `entries`; metadata are the batch's own."""
+
+    id: str
+    pubsub: str
+    topic: str
+    path: str
+    entries: tuple[tuple[str, TopicEvent], ...]
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+# --- bindings
+@dataclass(frozen=True, slots=True)
+class BindingEvent:
+    """What an input binding read."""
+
+    data: bytes
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class BindingResult:
+    """What an output binding (or the app, to an input binding) answered."""
+
+    data: bytes = b""
+    metadata: Mapping[str, str] = NO_METADATA
+    content_type: str = ""
+
+
+# --- invocation
+@dataclass(frozen=True, slots=True)
+class InvokeRequest:
+    """A call to an app. path: without leading slash. headers: lower-case names in order, several allowed.
+
+    body: all bytes, or a stream when the caller sent it chunked or long.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Sequence[tuple[str, str]] = ()
+    body: bytes | AsyncIterator[bytes] = b""
+    content_type: str | None = None
+
+
+@dataclass(slots=True)
+class InvokeResponse:
+    """The app's answer. grpc_status: set when a gRPC app answered (status code, message), then `status` is its HTTP mapping."""
+
+    status: int
+    headers: Sequence[tuple[str, str]] = ()
+    body: bytes | AsyncIterator[bytes] = b""
+    content_type: str | None = None
+    grpc_status: tuple[int, str] | None = None
+
+
+# --- configuration, lock
+@dataclass(frozen=True, slots=True)
+class ConfigItem:
+    """One configuration value."""
+
+    value: str
+    version: str = ""
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+class UnlockStatus(IntEnum):
+    """Answer of unlock, numeric on the wire."""
+
+    SUCCESS = 0
+    DOES_NOT_EXIST = 1
+    BELONGS_TO_OTHERS = 2
+    INTERNAL_ERROR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an app's sidecar listens for other sidecars."""
+
+    host: str
+    port: int
+    metadata: Mapping[str, str] = field(default_factory=dict)

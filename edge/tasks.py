@@ -1,0 +1,69 @@
+"""Named, supervised background tasks: a crash is logged and the loop restarted with back-off; siblings go on; all end on exit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+log = logging.getLogger("edged.tasks")
+FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0
+
+
+class Tasks:
+    """A nursery for a daemon's loops (not for bounded fan-out: that is asyncio.TaskGroup)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._closed = True
+        while self._running:
+            for task in tuple(self._running):
+                task.cancel()
+            await asyncio.wait(tuple(self._running))
+
+    def spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Run `work` until it returns; if it raises, log that and run it again after a jittered, growing delay."""
+        return self._track(self._supervise(name, work), name)
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run one coroutine once; a failure is logged, not repeated."""
+        return self._track(self._once(name, work), name)
+
+    def _track(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        if self._closed:
+            work.close()
+            raise RuntimeError(f"tasks {self.name} are closed, cannot start {name}")
+        task = asyncio.create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def _once(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("task %s failed", name)
+
+    async def _supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        loop, delay = asyncio.get_running_loop(), FIRST_DELAY
+        while True:
+            began = loop.time()
+            try:
+                await work()
+                return
+            except Exception:
+                log.exception("task %s failed, it starts again", name)
+            if loop.time() - began > LONGEST_DELAY:
+                delay = FIRST_DELAY
+            await asyncio.sleep(delay * random.uniform(0.75, 1.25))
+            delay = min(delay * 2, LONGEST_DELAY)
