@@ -1,0 +1,113 @@
+"""The folder that holds one app's journal and state, and the lock that lets one process have it at a time.
+
+`<base>/<app-id>` is the folder; a second instance of the same app id gets `<app-id>.2`, `.3`…; the first start that finds such a
+folder without a holder reports it for adoption. The lock is flock: a crash releases it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger("dapr.runtime")
+MOST_INSTANCES = 64
+
+
+class DataDirError(Exception):
+    """The folder can't be used; the text names it, the reason and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """A held folder. number: 1 for the app's own, else of a further instance. orphans: folders of instances that ended (held too)."""
+
+    path: Path
+    number: int = 1
+    orphans: tuple[Path, ...] = ()
+
+
+def base_dir(given: str, environ: Mapping[str, str]) -> Path:
+    """--data-dir, else $STATE_DIRECTORY (systemd), else $XDG_STATE_HOME/edged, else ~/.local/state/edged, else /var/tmp/edged-<uid>."""
+    if given:
+        return Path(given).absolute()
+    if state := environ.get("STATE_DIRECTORY", "").split(":")[0]:
+        return Path(state)
+    if xdg := environ.get("XDG_STATE_HOME"):
+        return Path(xdg) / "edged"
+    home = environ.get("HOME") or _home_of_user()
+    return Path(home) / ".local/state/edged" if home else Path(f"/var/tmp/edged-{os.getuid()}")
+
+
+def _home_of_user() -> str:
+    import pwd  # only when the environment names no home
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""
+
+
+@contextmanager
+def hold(base: Path, app_id: str) -> Iterator[DataDir]:
+    """Hold the app's folder until the block ends. Raises DataDirError."""
+    name = app_id.replace("/", "_").strip() or "_"
+    locks: list[int] = []
+    try:
+        for number in range(1, MOST_INSTANCES):
+            path = base / (name if number == 1 else f"{name}.{number}")
+            if (lock := _try_lock(path)) is not None:
+                locks.append(lock)
+                break
+        else:
+            raise DataDirError(f"data directory {base / name}: {MOST_INSTANCES - 1} instances of app id {app_id} hold it already")
+        if number > 1:
+            log.warning("Another instance of app id %s on this machine holds %s; this one uses %s", app_id, base / name, path)
+        yield DataDir(path, number, tuple(_orphans(base, name, locks)) if number == 1 else ())
+    finally:
+        for lock in locks:
+            os.close(lock)
+
+
+def _orphans(base: Path, name: str, locks: list[int]) -> Iterator[Path]:
+    for path in sorted(base.glob(f"{name}.[0-9]*")):
+        if path.is_dir() and path.name[len(name) + 1 :].isdigit() and (lock := _try_lock(path)) is not None:
+            locks.append(lock)
+            yield path
+
+
+def _try_lock(path: Path) -> int | None:
+    """A locked descriptor, None if another process holds the folder."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataDirError(f"data directory {path}: {_reason(error)}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return None
+        raise DataDirError(f"data directory {path}: cannot be locked: {error.strerror}; use a local file system or --data-dir") from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _reason(error: OSError) -> str:
+    match error.errno:
+        case errno.EROFS:
+            return "the file system is read-only; remount it writable or give --data-dir on another one"
+        case errno.EACCES | errno.EPERM:
+            return "permission denied; give the user that runs edged write access, or --data-dir with a folder of its own"
+        case errno.ENOSPC | errno.EDQUOT:
+            return "no space left; free some, nothing was changed"
+        case errno.ENOTDIR | errno.EEXIST:
+            return "a file is in the way; move it or give another --data-dir"
+    return f"{error.strerror}; check the path or give another --data-dir"
