@@ -1,0 +1,40 @@
+# make demo, make test, make run: each installs what it needs into .venv first. Needs python3 (3.11+) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo run test lint check bench binary clean
+
+demo: $(VENV)/.ready mosquitto
+	@$(BIN)/python examples/greenhouse/demo.py
+
+run: $(VENV)/.ready
+	@$(BIN)/edged run --app-id play
+
+test: $(VENV)/.ready-test mosquitto
+	@packaging/test
+
+lint check: $(VENV)/.ready-test
+	@packaging/check
+
+bench: $(VENV)/.ready-test mosquitto
+	@$(BIN)/python bench/run.py
+
+# the package and what it runs with
+$(VENV)/.ready: pyproject.toml packaging/venv
+	@packaging/venv $(PYTHON) $(VENV)
+	@touch $@
+
+# and what its tests need
+$(VENV)/.ready-test: $(VENV)/.ready pyproject.toml
+	@packaging/venv $(PYTHON) $(VENV) test
+	@touch $@
+
+# the broker of the demo and the tests, where this user may install it
+.PHONY: mosquitto
+mosquitto:
+	@packaging/system mosquitto
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
