@@ -60,9 +60,7 @@ class Child:
                 os._exit(1)
 
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command, env=dict(env), cwd=cwd, process_group=0, preexec_fn=die_with_parent
-            )
+            process = await asyncio.create_subprocess_exec(*command, env=dict(env), cwd=cwd, process_group=0, preexec_fn=die_with_parent)
         except OSError as error:
             raise StartError(f"cannot start the app command {command[0]!r}: {error.strerror}") from error
         read, write = os.pipe2(os.O_CLOEXEC)

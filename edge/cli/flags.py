@@ -6,7 +6,6 @@ Source: Dapr cmd/daprd/options @2dcf2e3; edged's own flags are marked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -171,16 +170,3 @@ def usage(program: str, flags: Iterable[Flag] = FLAGS) -> str:
 
 def _shown(flag: Flag) -> str:
     return f'"{flag.default}"' if flag.kind == "string" else f"{flag.default:g}s" if flag.kind == "duration" else str(flag.default).lower()
-
-
-QUANTITY = re.compile(r"^([+-]?\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|K|M|G|T|m|)$")
-SCALE = {"": 1, "m": 0.001, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-SCALE |= {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
-
-
-def parse_quantity(text: str) -> int:
-    """A Kubernetes resource quantity in bytes (`4Mi`, `-1`). Raises ValueError."""
-    match = QUANTITY.match(text.strip())
-    if match is None:
-        raise ValueError(f"quantities must match the regular expression '{QUANTITY.pattern}'")
-    return int(float(match[1]) * SCALE[match[2]])
