@@ -162,9 +162,7 @@ UNCLASSIFIED = Code(500, "ERROR", Grpc.UNKNOWN, "{error}")
 STATE_NOT_CONFIGURED = Code(
     500, "ERR_STATE_STORE_NOT_CONFIGURED", Grpc.FAILED_PRECONDITION, "state store {name} is not configured", "DAPR_STATE_NOT_CONFIGURED"
 )
-STATE_NOT_FOUND = Code(
-    400, "ERR_STATE_STORE_NOT_FOUND", Grpc.INVALID_ARGUMENT, "state store {name} is not found", "DAPR_STATE_NOT_FOUND"
-)
+STATE_NOT_FOUND = Code(400, "ERR_STATE_STORE_NOT_FOUND", Grpc.INVALID_ARGUMENT, "state store {name} is not found", "DAPR_STATE_NOT_FOUND")
 STATE_ILLEGAL_KEY = Code(
     400, "ERR_MALFORMED_REQUEST", Grpc.INVALID_ARGUMENT, "input key/keyPrefix '{key}' can't contain '||'", "DAPR_STATE_ILLEGAL_KEY"
 )
@@ -187,25 +185,17 @@ STATE_TOO_MANY = Code(
     "the transaction contains {count} operations, which is more than what the state store supports: {max}",
     "DAPR_STATE_TOO_MANY_TRANSACTIONS",
 )
-STATE_OPERATION = Code(
-    400, "ERR_NOT_SUPPORTED_STATE_OPERATION", Grpc.UNIMPLEMENTED, "operation type {operation} not supported", basic=True
-)
-STATE_TRANSACTION = Code(
-    500, "ERR_STATE_TRANSACTION", Grpc.INTERNAL, "error while executing state transaction: {error}", basic=True
-)
+STATE_OPERATION = Code(400, "ERR_NOT_SUPPORTED_STATE_OPERATION", Grpc.UNIMPLEMENTED, "operation type {operation} not supported", basic=True)
+STATE_TRANSACTION = Code(500, "ERR_STATE_TRANSACTION", Grpc.INTERNAL, "error while executing state transaction: {error}", basic=True)
 STATE_NO_QUERY = Code(
     500, "ERR_STATE_STORE_NOT_SUPPORTED", Grpc.INTERNAL, "state store does not support querying", "DAPR_STATE_QUERYING_NOT_SUPPORTED"
 )
 STATE_QUERY = Code(500, "ERR_STATE_QUERY", Grpc.INTERNAL, "state store {name} query failed: {error}", "DAPR_STATE_QUERY_FAILED")
-PUBLISH_OUTBOX = Code(
-    500, "ERR_PUBLISH_OUTBOX", Grpc.INTERNAL, "error while publishing outbox message: {error}", "DAPR_PUBSUB_OUTBOX"
-)
+PUBLISH_OUTBOX = Code(500, "ERR_PUBLISH_OUTBOX", Grpc.INTERNAL, "error while publishing outbox message: {error}", "DAPR_PUBSUB_OUTBOX")
 
 PUBSUB_EMPTY = Code(404, "ERR_PUBSUB_EMPTY", Grpc.INVALID_ARGUMENT, "pubsub name is empty", "DAPR_PUBSUB_NAME_EMPTY")
 PUBSUB_NOT_FOUND = Code(404, "ERR_PUBSUB_NOT_FOUND", Grpc.INVALID_ARGUMENT, "pubsub {name} is not found", "DAPR_PUBSUB_NOT_FOUND")
-TOPIC_EMPTY = Code(
-    404, "ERR_TOPIC_NAME_EMPTY", Grpc.INVALID_ARGUMENT, "topic is empty in pubsub {name}", "DAPR_PUBSUB_TOPIC_NAME_EMPTY"
-)
+TOPIC_EMPTY = Code(404, "ERR_TOPIC_NAME_EMPTY", Grpc.INVALID_ARGUMENT, "topic is empty in pubsub {name}", "DAPR_PUBSUB_TOPIC_NAME_EMPTY")
 PUBSUB_FORBIDDEN = Code(
     403, "ERR_PUBSUB_FORBIDDEN", Grpc.PERMISSION_DENIED, "topic {topic} is not allowed for app id {app}", "DAPR_PUBSUB_FORBIDDEN"
 )
@@ -255,26 +245,18 @@ PUBSUB_FULL = Code(
     "EDGED_PUBSUB_JOURNAL_FULL",
 )
 
-OUTPUT_BINDING = Code(
-    500, "ERR_INVOKE_OUTPUT_BINDING", Grpc.INTERNAL, "error invoking output binding {name}: {error}", basic=True
-)
+OUTPUT_BINDING = Code(500, "ERR_INVOKE_OUTPUT_BINDING", Grpc.INTERNAL, "error invoking output binding {name}: {error}", basic=True)
 SECRET_NOT_CONFIGURED = Code(500, "ERR_SECRET_STORES_NOT_CONFIGURED", Grpc.FAILED_PRECONDITION, "secret store is not configured")
 SECRET_NOT_FOUND = Code(401, "ERR_SECRET_STORE_NOT_FOUND", Grpc.INVALID_ARGUMENT, "failed finding secret store with key {name}")
 SECRET_DENIED = Code(403, "ERR_PERMISSION_DENIED", Grpc.PERMISSION_DENIED, 'access denied by policy to get "{key}" from "{name}"')
-SECRET_GET = Code(
-    500, "ERR_SECRET_GET", Grpc.INTERNAL, "failed getting secret with key {key} from secret store {name}: {error}"
-)
+SECRET_GET = Code(500, "ERR_SECRET_GET", Grpc.INTERNAL, "failed getting secret with key {key} from secret store {name}: {error}")
 SECRET_BULK_GET = Code(500, "ERR_SECRET_GET", Grpc.INTERNAL, "failed getting secrets from secret store {name}: {error}")
 
 CONFIG_NOT_CONFIGURED = Code(
     500, "ERR_CONFIGURATION_STORE_NOT_CONFIGURED", Grpc.FAILED_PRECONDITION, "configuration stores not configured", basic=True
 )
-CONFIG_NOT_FOUND = Code(
-    400, "ERR_CONFIGURATION_STORE_NOT_FOUND", Grpc.INVALID_ARGUMENT, "configuration store {name} not found", basic=True
-)
-CONFIG_GET = Code(
-    500, "ERR_CONFIGURATION_GET", Grpc.INTERNAL, "failed to get {keys} from Configuration store {name}: {error}", basic=True
-)
+CONFIG_NOT_FOUND = Code(400, "ERR_CONFIGURATION_STORE_NOT_FOUND", Grpc.INVALID_ARGUMENT, "configuration store {name} not found", basic=True)
+CONFIG_GET = Code(500, "ERR_CONFIGURATION_GET", Grpc.INTERNAL, "failed to get {keys} from Configuration store {name}: {error}", basic=True)
 CONFIG_SUBSCRIBE = Code(
     500,
     "ERR_CONFIGURATION_SUBSCRIBE",

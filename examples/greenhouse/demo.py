@@ -42,7 +42,7 @@ class Device:
     def __init__(self, folder: Path, mosquitto: str | None) -> None:
         self.folder, self.mosquitto = folder, mosquitto
         self.broker_port, self.http_port, self.app_port = free_port(), free_port(), free_port()
-        self.log = open(folder / "log.txt", "ab")  # noqa: SIM115 - closed with the process
+        self.log = (folder / "log.txt").open("ab")
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start_broker(self) -> None:
