@@ -42,6 +42,13 @@ def environment(base: Mapping[str, str], app: AppSettings, metrics_port: int) ->
     return env
 
 
+def _guard(group: int, pipe: int) -> subprocess.Popen[bytes] | None:
+    if not SHELL.exists():
+        return None
+    arguments = [str(SHELL), "-c", GUARD, "edged-guard", str(group)]
+    return subprocess.Popen(arguments, stdin=pipe, stdout=subprocess.DEVNULL, process_group=0, env={})
+
+
 class Child:
     """One running app command."""
 
@@ -64,10 +71,7 @@ class Child:
         except OSError as error:
             raise StartError(f"cannot start the app command {command[0]!r}: {error.strerror}") from error
         read, write = os.pipe2(os.O_CLOEXEC)
-        guard = None
-        if SHELL.exists():
-            arguments = [str(SHELL), "-c", GUARD, "edged-guard", str(process.pid)]
-            guard = subprocess.Popen(arguments, stdin=read, stdout=subprocess.DEVNULL, process_group=0, env={})  # noqa: ASYNC220
+        guard = _guard(process.pid, read)
         os.close(read)
         return cls(process, guard, write)
 
