@@ -8,9 +8,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from types import MappingProxyType
 
-NO_METADATA: Mapping[str, str] = MappingProxyType({})
+
+class _NoMetadata(dict[str, str]):
+    """The empty mapping that many values share: nothing can be put in, and it may be a dataclass default."""
+
+    def __setitem__(self, key: str, value: str) -> None:
+        raise TypeError("NO_METADATA is shared; make a dict of your own")
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return 0
+
+
+NO_METADATA: Mapping[str, str] = _NoMetadata()
 
 
 # --- state

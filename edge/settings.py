@@ -101,8 +101,6 @@ def _port(values: Mapping[str, Any], key: str) -> int:
 
 
 def _size(values: Mapping[str, Any], key: str, old: str, unit: int, default: int) -> int:
-    from edge.cli.flags import parse_quantity  # the table that this reads
-
     if values.get(old):
         size = int(values[old]) * unit
     else:
