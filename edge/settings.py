@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.app import App, AppHealthCheck
+from edge.quantity import parse_quantity
 
 PROTOCOLS = ("http", "https", "h2c", "grpc", "grpcs")
 LOOPBACK = ("127.0.0.1",)
