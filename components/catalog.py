@@ -1,0 +1,17 @@
+"""Every component by Dapr's type and version. Strings only: registry, docs, tests and the frozen build read this table."""
+
+from __future__ import annotations
+
+CATALOG: dict[str, str] = {
+    "secretstores.local.env/v1": "components.secretstores.local_env:Store",
+    "secretstores.local.file/v1": "components.secretstores.local_file:Store",
+    "secretstores.systemd/v1": "components.secretstores.systemd:Store",
+}
+
+ALIASES: dict[str, str] = {
+    "bindings.postgres": "bindings.postgresql",
+    "configuration.postgres": "configuration.postgresql",
+    "pubsub.mqtt": "pubsub.mqtt3",
+    "state.postgres": "state.postgresql",
+    "state.sqlite3": "state.sqlite",
+}
