@@ -60,6 +60,15 @@ def parse_object(data: bytes, *, stream: bool = False) -> dict[str, Any]:
     raise mismatch(value, MAP)
 
 
+def read_object(data: bytes) -> dict[str, Any]:
+    """An object for reading only (numbers as Python has them); errors as `parse_object`."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return parse_object(data)
+    return value if isinstance(value, dict) else parse_object(data)
+
+
 def mismatch(value: Any, target: str, field: str = "") -> JsonError:
     """Go's UnmarshalTypeError. field: `Struct.name` when the value stands in a struct's field."""
     where = f"struct field {field} of type {target}" if field else f"value of type {target}"
