@@ -19,7 +19,7 @@ lint check: $(VENV)/.ready-test
 	@packaging/check
 
 bench: $(VENV)/.ready-test mosquitto
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/compare.py
 
 # the package and what it runs with
 $(VENV)/.ready: pyproject.toml packaging/venv
