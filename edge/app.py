@@ -24,7 +24,22 @@ from edge.model import (
 
 
 class AppUnavailable(Exception):
-    """The app could not be reached or broke the connection; the text is what Dapr would say (`dial tcp …: connection refused`)."""
+    """The app could not be reached or broke the connection; the text is what Dapr would say (`dial tcp …: connection refused`).
+
+    sent: the request had left when the connection broke, so the app may have seen it (it counts as an attempt).
+    """
+
+    def __init__(self, text: str, *, sent: bool = False) -> None:
+        self.sent = sent
+        super().__init__(text)
+
+
+class AppRefused(Exception):
+    """The app answered a binding event or a configuration update with a failure; code: HTTP status or gRPC code."""
+
+    def __init__(self, text: str, code: int) -> None:
+        self.code = code
+        super().__init__(text)
 
 
 @dataclass(frozen=True, slots=True)
