@@ -38,3 +38,7 @@ mosquitto:
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
+
+# the frozen executable, as one folder and as one file
+binary: $(VENV)/.ready
+	@packaging/build

@@ -1,0 +1,5 @@
+"""What the frozen executable runs."""
+
+from edge.cli.main import main
+
+main()
