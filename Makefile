@@ -42,3 +42,7 @@ clean:
 # the frozen executable, as one folder and as one file
 binary: $(VENV)/.ready
 	@packaging/build
+
+# the Debian package of this machine's architecture
+deb: binary
+	@packaging/deb
