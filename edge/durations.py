@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 GO = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-ISO = re.compile(r"^(?:R(\d*)/)?P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$")
+ISO_PART = re.compile(r"([^TYWDHMS]*)([TYWDHMS])")
+ISO_CLOCK = {"H": 3600, "M": 60, "S": 1}
 
 
 def parse_go_duration(text: str) -> float:
@@ -61,7 +63,7 @@ def _decimal(value: int, size: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IsoDuration:
-    """An ISO 8601 duration: calendar parts apart from the clock part (seconds). repeats: None = not given, -1 = `R/` without number."""
+    """An ISO 8601 duration: calendar parts apart from the clock part (seconds). repeats: None = not given."""
 
     years: int = 0
     months: int = 0
@@ -74,18 +76,80 @@ class IsoDuration:
         """It has years, months, weeks or days."""
         return bool(self.years or self.months or self.days)
 
+    def after(self, epoch: float) -> float:
+        """The time this long after `epoch` (seconds, UTC); a day that the month lacks runs over into the next, as Go's AddDate."""
+        if not self.calendar:
+            return epoch + self.seconds
+        start = datetime.fromtimestamp(epoch, UTC)
+        years, month = divmod(start.month - 1 + self.months, 12)
+        first = start.replace(year=start.year + self.years + years, month=month + 1, day=1)
+        return (first + timedelta(days=start.day - 1 + self.days)).timestamp() + self.seconds
+
 
 def parse_iso_duration(text: str) -> IsoDuration:
-    """An ISO 8601 duration without fractions, with an optional `R<n>/`. Raises ValueError."""
-    match = ISO.match(text)
-    if match is None or text.rstrip("T").endswith("P") or text.endswith("T"):
-        raise ValueError(f"unsupported ISO8601 duration format: {text}")
-    repeat, years, months, weeks, days, hours, minutes, seconds = match.groups()
-    numbers = [int(part or 0) for part in (years, months, weeks, days, hours, minutes, seconds)]
-    return IsoDuration(
-        years=numbers[0],
-        months=numbers[1],
-        days=numbers[2] * 7 + numbers[3],
-        seconds=numbers[4] * 3600 + numbers[5] * 60 + numbers[6],
-        repeats=None if repeat is None else int(repeat) if repeat else -1,
-    )
+    """An ISO 8601 duration without fractions, with an optional `R<n>/`; as lenient as dapr/kit (`PT` is zero). Raises ValueError."""
+    wrong = ValueError(f"unsupported ISO8601 duration format: {text}")
+    head, _, body = text.partition("/") if text.startswith("R") else ("", "", text)
+    repeats = _number(head[1:], wrong) if head else None
+    if head and not body:
+        return IsoDuration(repeats=repeats)
+    if len(text) < 2 or not body.startswith("P"):
+        raise wrong
+    parts, clock, seconds = {"Y": 0, "M": 0, "W": 0, "D": 0}, False, 0
+    for digits, unit in ISO_PART.findall(body[1:]):
+        if unit == "T":
+            clock = True
+            if digits:
+                raise wrong
+        elif clock and unit in ISO_CLOCK:
+            seconds += _number(digits, wrong) * ISO_CLOCK[unit]
+        elif not clock and unit in parts:
+            parts[unit] += _number(digits, wrong)
+        else:
+            raise wrong
+    return IsoDuration(parts["Y"], parts["M"], parts["W"] * 7 + parts["D"], seconds, repeats)
+
+
+def _number(digits: str, wrong: ValueError) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", digits):
+        raise wrong
+    return int(digits)
+
+
+def parse_duration(text: str) -> IsoDuration:
+    """A period: ISO 8601 first, else a Go duration. Raises ValueError with dapr/kit's text."""
+    try:
+        return parse_iso_duration(text)
+    except ValueError:
+        pass
+    try:
+        return IsoDuration(seconds=parse_go_duration(text))
+    except ValueError:
+        raise ValueError(f"unsupported duration format: {text}") from None
+
+
+RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)([.,]\d+)?(Z|[+-]\d\d:\d\d)")
+
+
+def parse_rfc3339(text: str) -> float:
+    """Epoch seconds of an RFC 3339 time with any fraction. Raises ValueError."""
+    match = RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"no RFC 3339 time: {text}")
+    return datetime.fromisoformat(match[1] + match[3]).timestamp() + (float("0" + match[2].replace(",", ".")) if match[2] else 0.0)
+
+
+def parse_time(text: str, start: float) -> float:
+    """A point in time in epoch seconds: RFC 3339, or a duration after `start`. Raises ValueError with dapr/kit's text."""
+    try:
+        duration = parse_duration(text)
+    except ValueError:
+        pass
+    else:
+        if duration.repeats is not None:
+            raise ValueError("repetitions are not allowed")
+        return duration.after(start)
+    try:
+        return parse_rfc3339(text)
+    except ValueError:
+        raise ValueError(f"unsupported time/duration format: {text}") from None
