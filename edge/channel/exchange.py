@@ -1,0 +1,145 @@
+"""One request to an HTTP app and its answer: dialing, Go's error texts, gzip, the limit on calls at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Self
+
+from edge.app import App, AppUnavailable
+from edge.channel.fields import Fields
+from edge.channel.gzip import is_gzip, unpacked
+from edge.http1.client import Client, ClientResponse, ClosedEarly, ConnectError, ResponseTimeout
+from edge.http1.messages import BodyTooLarge, Headers
+
+if TYPE_CHECKING:
+    import ssl
+
+AGENT = ("User-Agent", "Go-http-client/1.1")
+GZIP = ("Accept-Encoding", "gzip")
+BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
+DIAL_TIMEOUT = 0.5
+
+
+class Exchange:
+    """Sends requests to one app. Everything raises AppUnavailable when the transport fails."""
+
+    def __init__(self, app: App, client: Client | None = None) -> None:
+        scheme = "https" if app.protocol == "https" else "http"
+        self.address = f"{app.channel_address}:{app.port}"
+        self.base = f"{scheme}://{self.address}"
+        self.host = ("Host", self.address)
+        self.slots = asyncio.Semaphore(app.max_concurrency) if app.max_concurrency > 0 else None
+        self._app = app
+        self._tls = _unverified() if scheme == "https" else None
+        self._client = client or Client(app.channel_address, app.port, self._tls)
+
+    async def whole(self, method: str, target: str, fields: Fields, body: bytes = b"") -> tuple[int, Headers, bytes]:
+        """Status, headers and whole body of the answer; waits for a free slot. fields are sorted in place."""
+        if self.slots is None:
+            return await self._whole(method, target, fields, body)
+        async with self.slots:
+            return await self._whole(method, target, fields, body)
+
+    async def _whole(self, method: str, target: str, fields: Fields, body: bytes) -> tuple[int, Headers, bytes]:
+        head = [self.host, AGENT]
+        if body or method not in BODILESS:
+            head.append(("Content-Length", str(len(body))))
+        fields.sort(key=by_name)
+        answer = await self.send(method, target, [*head, *fields, GZIP], body)
+        data = answer.data
+        if data is None:
+            data = await self._read(answer, method, target)
+        return answer.status, answer.headers, unpacked(data) if is_gzip(answer.headers) else data
+
+    async def send(self, method: str, target: str, head: Fields, body: bytes | AsyncIterator[bytes] = b"") -> ClientResponse:
+        """The answer with its head complete; takes no slot."""
+        try:
+            return await self._client.request(method, target, head, body)
+        except ConnectError as error:
+            raise AppUnavailable(self.wording(method, target, _dial(error))) from None
+        except ResponseTimeout:
+            raise AppUnavailable(self.wording(method, target, "context deadline exceeded"), sent=True) from None
+        except (ClosedEarly, OSError):
+            raise AppUnavailable(self.wording(method, target, "EOF"), sent=True) from None
+
+    async def _read(self, answer: ClientResponse, method: str, target: str) -> bytes:
+        try:
+            return await answer.read(self._app.max_body_bytes)
+        except BodyTooLarge as error:
+            answer.close()
+            raise AppUnavailable(self.wording(method, target, str(error)), sent=True) from None
+        except OSError:
+            raise AppUnavailable(self.wording(method, target, "unexpected EOF"), sent=True) from None
+
+    async def dial(self) -> bool:
+        """The port accepts a connection (and a TLS handshake for https)."""
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT):
+                _, writer = await asyncio.open_connection(self._app.channel_address, self._app.port, ssl=self._tls)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
+    def wording(self, method: str, target: str, cause: str) -> str:
+        """Go's url.Error."""
+        return f'{method.capitalize()} "{self.base}{target}": {cause}'
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class Body:
+    """A streamed answer; when it was read, failed or was given up, the connection and the slot are free again."""
+
+    def __init__(self, answer: ClientResponse, release: Callable[[], None] | None, pieces: AsyncIterator[bytes]) -> None:
+        self._answer, self._release, self._pieces = answer, release, pieces
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._pieces)
+        except BaseException:
+            self.close()
+            raise
+
+    async def aclose(self) -> None:
+        """Give up on the rest."""
+        self.close()
+
+    def close(self) -> None:
+        """The same, at once."""
+        self._answer.close()
+        if self._release is not None:
+            self._release()
+            self._release = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def by_name(field: tuple[str, str]) -> str:
+    """Sort key of header fields (Go writes them by name)."""
+    return field[0]
+
+
+def _dial(error: ConnectError) -> str:
+    """Go's net.OpError of a failed dial."""
+    network = "unix" if error.address.startswith(("/", "@")) else "tcp"
+    if error.errno is None:
+        return f"dial {network} {error.address}: {error}"
+    return f"dial {network} {error.address}: connect: {os.strerror(error.errno).lower()}"
+
+
+def _unverified() -> ssl.SSLContext:
+    """TLS to the app: at least 1.2, certificates are not verified (as daprd)."""
+    import ssl  # only an https app needs it
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

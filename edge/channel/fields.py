@@ -1,0 +1,74 @@
+"""Header fields of a request to an app, as Go's net/http would send them: which, how spelled, in which order."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote, unquote
+
+Fields = list[tuple[str, str]]
+
+HOP_BY_HOP = frozenset(
+    (
+        "connection", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "transfer-encoding", "upgrade",
+        "http2-settings", "te", "trailer",
+    )
+)  # fmt: skip
+NOT_FORWARDED = HOP_BY_HOP | {"host", "content-length", "destination-app-id", "user-agent", "content-type"}
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+PATH_SAFE = "/$&+,:;=@!'()*[]~%"
+ROUTE_SAFE = PATH_SAFE + "?#"
+TRACE_FIELDS = frozenset(("traceparent", "tracestate", "grpc-trace-bin"))
+
+
+def canonical(name: str) -> str:
+    """Go's CanonicalHeaderKey of a valid name."""
+    return "-".join(part.capitalize() for part in name.split("-"))
+
+
+def from_metadata(metadata: Mapping[str, str]) -> Fields:
+    """Broker or binding metadata as fields: no hop-by-hop, no content fields, no trace fields, no `-bin`, no name that HTTP forbids."""
+    fields: Fields = []
+    for name, value in metadata.items():
+        lower = name.lower()
+        if lower in NOT_FORWARDED or lower in TRACE_FIELDS or lower.endswith("-bin") or not TOKEN.fullmatch(name):
+            continue
+        fields.append((canonical(lower), CONTROL.sub(" ", value)))
+    return fields
+
+
+def forwarded(headers: Iterable[tuple[str, str]]) -> Fields:
+    """What of a caller's headers reaches the app (app-channel.md §10.1). names in lower case."""
+    headers = list(headers)
+    named = {token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")}
+    fields: Fields = []
+    for name, value in headers:
+        if name in NOT_FORWARDED or name in named or name.endswith("-bin") or not TOKEN.fullmatch(name):
+            continue
+        fields.append((canonical(f"dapr-{name}" if name.startswith("grpc-") else name), CONTROL.sub(" ", value)))
+    return fields
+
+
+def returned(headers: Iterable[tuple[str, str]]) -> Fields:
+    """What of an app's answer reaches the caller: no hop-by-hop headers, no Content-Length. Names in lower case."""
+    headers = list(headers)
+    named = {token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")}
+    return [(name, value) for name, value in headers if name not in HOP_BY_HOP and name != "content-length" and name not in named]
+
+
+def route_target(route: str) -> str:
+    """The request target of a subscription or binding route: cleaned as Go's path.Clean does, a leading slash added."""
+    return quote(_clean(route), safe=ROUTE_SAFE)
+
+
+def method_target(path: str, query: str) -> str:
+    """The request target of an invocation: `..` can't escape, `//` and a trailing `/` go, `%2F` becomes `/`."""
+    target = quote(_clean(unquote(path)), safe=PATH_SAFE.replace("%", ""))
+    return f"{target}?{query}" if query else target
+
+
+def _clean(path: str) -> str:
+    clean = posixpath.normpath("/" + path.lstrip("/"))
+    return clean if clean.startswith("/") else f"/{clean}"
