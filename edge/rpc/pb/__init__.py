@@ -1,0 +1,1 @@
+"""Message types of Dapr's gRPC APIs, compiled from protos/ by packaging/protos: one module per .proto file."""
