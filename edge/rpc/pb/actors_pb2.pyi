@@ -62,7 +62,7 @@ class RegisterActorReminderRequest(_message.Message):
     ttl: str
     overwrite: bool
     failure_policy: _common_pb2.JobFailurePolicy
-    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., name: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., data: _Optional[bytes] = ..., ttl: _Optional[str] = ..., overwrite: _Optional[bool] = ..., failure_policy: _Optional[_Union[_common_pb2.JobFailurePolicy, _Mapping]] = ...) -> None: ...
+    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., name: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., data: _Optional[bytes] = ..., ttl: _Optional[str] = ..., overwrite: _Optional[bool] = ..., failure_policy: _Optional[_Union[_common_pb2.JobFailurePolicy, _Mapping[str, object]]] = ...) -> None: ...
 
 class UnregisterActorReminderRequest(_message.Message):
     __slots__ = ("actor_type", "actor_id", "name")
@@ -107,7 +107,7 @@ class ExecuteActorStateTransactionRequest(_message.Message):
     actor_type: str
     actor_id: str
     operations: _containers.RepeatedCompositeFieldContainer[TransactionalActorStateOperation]
-    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., operations: _Optional[_Iterable[_Union[TransactionalActorStateOperation, _Mapping]]] = ...) -> None: ...
+    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., operations: _Optional[_Iterable[_Union[TransactionalActorStateOperation, _Mapping[str, object]]]] = ...) -> None: ...
 
 class TransactionalActorStateOperation(_message.Message):
     __slots__ = ("operationType", "key", "value", "metadata")
@@ -126,7 +126,7 @@ class TransactionalActorStateOperation(_message.Message):
     key: str
     value: _any_pb2.Any
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, operationType: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, operationType: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class InvokeActorRequest(_message.Message):
     __slots__ = ("actor_type", "actor_id", "method", "data", "metadata")
@@ -179,7 +179,7 @@ class GetActorReminderResponse(_message.Message):
     period: str
     data: _any_pb2.Any
     ttl: str
-    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., ttl: _Optional[str] = ...) -> None: ...
+    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ..., ttl: _Optional[str] = ...) -> None: ...
 
 class ListActorRemindersRequest(_message.Message):
     __slots__ = ("actor_type", "actor_id")
@@ -193,7 +193,7 @@ class ListActorRemindersResponse(_message.Message):
     __slots__ = ("reminders",)
     REMINDERS_FIELD_NUMBER: _ClassVar[int]
     reminders: _containers.RepeatedCompositeFieldContainer[NamedActorReminder]
-    def __init__(self, reminders: _Optional[_Iterable[_Union[NamedActorReminder, _Mapping]]] = ...) -> None: ...
+    def __init__(self, reminders: _Optional[_Iterable[_Union[NamedActorReminder, _Mapping[str, object]]]] = ...) -> None: ...
 
 class NamedActorReminder(_message.Message):
     __slots__ = ("name", "reminder")
@@ -201,7 +201,7 @@ class NamedActorReminder(_message.Message):
     REMINDER_FIELD_NUMBER: _ClassVar[int]
     name: str
     reminder: ActorReminder
-    def __init__(self, name: _Optional[str] = ..., reminder: _Optional[_Union[ActorReminder, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., reminder: _Optional[_Union[ActorReminder, _Mapping[str, object]]] = ...) -> None: ...
 
 class ActorReminder(_message.Message):
     __slots__ = ("actor_type", "actor_id", "due_time", "period", "data", "ttl")
@@ -217,7 +217,7 @@ class ActorReminder(_message.Message):
     period: str
     data: _any_pb2.Any
     ttl: str
-    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., ttl: _Optional[str] = ...) -> None: ...
+    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ..., ttl: _Optional[str] = ...) -> None: ...
 
 class UnregisterActorRemindersByTypeRequest(_message.Message):
     __slots__ = ("actor_type", "actor_id")
@@ -245,7 +245,7 @@ class SubscribeActorEventsRequestAlpha1(_message.Message):
     timer_response: SubscribeActorEventsRequestReminderResponseAlpha1
     deactivate_response: SubscribeActorEventsRequestDeactivateResponseAlpha1
     request_failed: SubscribeActorEventsRequestFailedAlpha1
-    def __init__(self, initial_request: _Optional[_Union[SubscribeActorEventsRequestInitialAlpha1, _Mapping]] = ..., invoke_response: _Optional[_Union[SubscribeActorEventsRequestInvokeResponseAlpha1, _Mapping]] = ..., reminder_response: _Optional[_Union[SubscribeActorEventsRequestReminderResponseAlpha1, _Mapping]] = ..., timer_response: _Optional[_Union[SubscribeActorEventsRequestReminderResponseAlpha1, _Mapping]] = ..., deactivate_response: _Optional[_Union[SubscribeActorEventsRequestDeactivateResponseAlpha1, _Mapping]] = ..., request_failed: _Optional[_Union[SubscribeActorEventsRequestFailedAlpha1, _Mapping]] = ...) -> None: ...
+    def __init__(self, initial_request: _Optional[_Union[SubscribeActorEventsRequestInitialAlpha1, _Mapping[str, object]]] = ..., invoke_response: _Optional[_Union[SubscribeActorEventsRequestInvokeResponseAlpha1, _Mapping[str, object]]] = ..., reminder_response: _Optional[_Union[SubscribeActorEventsRequestReminderResponseAlpha1, _Mapping[str, object]]] = ..., timer_response: _Optional[_Union[SubscribeActorEventsRequestReminderResponseAlpha1, _Mapping[str, object]]] = ..., deactivate_response: _Optional[_Union[SubscribeActorEventsRequestDeactivateResponseAlpha1, _Mapping[str, object]]] = ..., request_failed: _Optional[_Union[SubscribeActorEventsRequestFailedAlpha1, _Mapping[str, object]]] = ...) -> None: ...
 
 class SubscribeActorEventsRequestInitialAlpha1(_message.Message):
     __slots__ = ("entities", "actor_idle_timeout", "drain_ongoing_call_timeout", "drain_rebalanced_actors", "reentrancy", "entities_config")
@@ -261,7 +261,7 @@ class SubscribeActorEventsRequestInitialAlpha1(_message.Message):
     drain_rebalanced_actors: bool
     reentrancy: ActorReentrancyConfig
     entities_config: _containers.RepeatedCompositeFieldContainer[ActorEntityConfig]
-    def __init__(self, entities: _Optional[_Iterable[str]] = ..., actor_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_ongoing_call_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_rebalanced_actors: _Optional[bool] = ..., reentrancy: _Optional[_Union[ActorReentrancyConfig, _Mapping]] = ..., entities_config: _Optional[_Iterable[_Union[ActorEntityConfig, _Mapping]]] = ...) -> None: ...
+    def __init__(self, entities: _Optional[_Iterable[str]] = ..., actor_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_ongoing_call_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_rebalanced_actors: _Optional[bool] = ..., reentrancy: _Optional[_Union[ActorReentrancyConfig, _Mapping[str, object]]] = ..., entities_config: _Optional[_Iterable[_Union[ActorEntityConfig, _Mapping[str, object]]]] = ...) -> None: ...
 
 class SubscribeActorEventsRequestInvokeResponseAlpha1(_message.Message):
     __slots__ = ("id", "data", "metadata", "error")
@@ -318,7 +318,7 @@ class SubscribeActorEventsResponseAlpha1(_message.Message):
     reminder_request: SubscribeActorEventsResponseReminderRequestAlpha1
     timer_request: SubscribeActorEventsResponseTimerRequestAlpha1
     deactivate_request: SubscribeActorEventsResponseDeactivateRequestAlpha1
-    def __init__(self, initial_response: _Optional[_Union[SubscribeActorEventsResponseInitialAlpha1, _Mapping]] = ..., invoke_request: _Optional[_Union[SubscribeActorEventsResponseInvokeRequestAlpha1, _Mapping]] = ..., reminder_request: _Optional[_Union[SubscribeActorEventsResponseReminderRequestAlpha1, _Mapping]] = ..., timer_request: _Optional[_Union[SubscribeActorEventsResponseTimerRequestAlpha1, _Mapping]] = ..., deactivate_request: _Optional[_Union[SubscribeActorEventsResponseDeactivateRequestAlpha1, _Mapping]] = ...) -> None: ...
+    def __init__(self, initial_response: _Optional[_Union[SubscribeActorEventsResponseInitialAlpha1, _Mapping[str, object]]] = ..., invoke_request: _Optional[_Union[SubscribeActorEventsResponseInvokeRequestAlpha1, _Mapping[str, object]]] = ..., reminder_request: _Optional[_Union[SubscribeActorEventsResponseReminderRequestAlpha1, _Mapping[str, object]]] = ..., timer_request: _Optional[_Union[SubscribeActorEventsResponseTimerRequestAlpha1, _Mapping[str, object]]] = ..., deactivate_request: _Optional[_Union[SubscribeActorEventsResponseDeactivateRequestAlpha1, _Mapping[str, object]]] = ...) -> None: ...
 
 class SubscribeActorEventsResponseInitialAlpha1(_message.Message):
     __slots__ = ()
@@ -363,7 +363,7 @@ class SubscribeActorEventsResponseReminderRequestAlpha1(_message.Message):
     due_time: str
     period: str
     data: _any_pb2.Any
-    def __init__(self, id: _Optional[str] = ..., actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., name: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., name: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ...) -> None: ...
 
 class SubscribeActorEventsResponseTimerRequestAlpha1(_message.Message):
     __slots__ = ("id", "actor_type", "actor_id", "name", "due_time", "period", "callback", "data")
@@ -383,7 +383,7 @@ class SubscribeActorEventsResponseTimerRequestAlpha1(_message.Message):
     period: str
     callback: str
     data: _any_pb2.Any
-    def __init__(self, id: _Optional[str] = ..., actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., name: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., callback: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., name: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., callback: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ...) -> None: ...
 
 class SubscribeActorEventsResponseDeactivateRequestAlpha1(_message.Message):
     __slots__ = ("id", "actor_type", "actor_id")
@@ -407,7 +407,7 @@ class ActorEntityConfig(_message.Message):
     drain_ongoing_call_timeout: _duration_pb2.Duration
     drain_rebalanced_actors: bool
     reentrancy: ActorReentrancyConfig
-    def __init__(self, entities: _Optional[_Iterable[str]] = ..., actor_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_ongoing_call_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_rebalanced_actors: _Optional[bool] = ..., reentrancy: _Optional[_Union[ActorReentrancyConfig, _Mapping]] = ...) -> None: ...
+    def __init__(self, entities: _Optional[_Iterable[str]] = ..., actor_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_ongoing_call_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_rebalanced_actors: _Optional[bool] = ..., reentrancy: _Optional[_Union[ActorReentrancyConfig, _Mapping[str, object]]] = ...) -> None: ...
 
 class ActorReentrancyConfig(_message.Message):
     __slots__ = ("enabled", "max_stack_depth")

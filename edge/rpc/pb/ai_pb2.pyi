@@ -20,7 +20,7 @@ class ConversationRequest(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: _any_pb2.Any
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ...) -> None: ...
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -42,7 +42,7 @@ class ConversationRequest(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     scrubPII: bool
     temperature: float
-    def __init__(self, name: _Optional[str] = ..., contextID: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[ConversationInput, _Mapping]]] = ..., parameters: _Optional[_Mapping[str, _any_pb2.Any]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., scrubPII: _Optional[bool] = ..., temperature: _Optional[float] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., contextID: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[ConversationInput, _Mapping[str, object]]]] = ..., parameters: _Optional[_Mapping[str, _any_pb2.Any]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., scrubPII: _Optional[bool] = ..., temperature: _Optional[float] = ...) -> None: ...
 
 class ConversationRequestAlpha2(_message.Message):
     __slots__ = ("name", "context_id", "inputs", "parameters", "metadata", "scrub_pii", "temperature", "tools", "tool_choice", "response_format", "prompt_cache_retention")
@@ -52,7 +52,7 @@ class ConversationRequestAlpha2(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: _any_pb2.Any
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ...) -> None: ...
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -82,7 +82,7 @@ class ConversationRequestAlpha2(_message.Message):
     tool_choice: str
     response_format: _struct_pb2.Struct
     prompt_cache_retention: _duration_pb2.Duration
-    def __init__(self, name: _Optional[str] = ..., context_id: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[ConversationInputAlpha2, _Mapping]]] = ..., parameters: _Optional[_Mapping[str, _any_pb2.Any]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., scrub_pii: _Optional[bool] = ..., temperature: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[ConversationTools, _Mapping]]] = ..., tool_choice: _Optional[str] = ..., response_format: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., prompt_cache_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., context_id: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[ConversationInputAlpha2, _Mapping[str, object]]]] = ..., parameters: _Optional[_Mapping[str, _any_pb2.Any]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., scrub_pii: _Optional[bool] = ..., temperature: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[ConversationTools, _Mapping[str, object]]]] = ..., tool_choice: _Optional[str] = ..., response_format: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ..., prompt_cache_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ConversationInput(_message.Message):
     __slots__ = ("content", "role", "scrubPII")
@@ -100,7 +100,7 @@ class ConversationInputAlpha2(_message.Message):
     SCRUB_PII_FIELD_NUMBER: _ClassVar[int]
     messages: _containers.RepeatedCompositeFieldContainer[ConversationMessage]
     scrub_pii: bool
-    def __init__(self, messages: _Optional[_Iterable[_Union[ConversationMessage, _Mapping]]] = ..., scrub_pii: _Optional[bool] = ...) -> None: ...
+    def __init__(self, messages: _Optional[_Iterable[_Union[ConversationMessage, _Mapping[str, object]]]] = ..., scrub_pii: _Optional[bool] = ...) -> None: ...
 
 class ConversationMessage(_message.Message):
     __slots__ = ("of_developer", "of_system", "of_user", "of_assistant", "of_tool")
@@ -114,7 +114,7 @@ class ConversationMessage(_message.Message):
     of_user: ConversationMessageOfUser
     of_assistant: ConversationMessageOfAssistant
     of_tool: ConversationMessageOfTool
-    def __init__(self, of_developer: _Optional[_Union[ConversationMessageOfDeveloper, _Mapping]] = ..., of_system: _Optional[_Union[ConversationMessageOfSystem, _Mapping]] = ..., of_user: _Optional[_Union[ConversationMessageOfUser, _Mapping]] = ..., of_assistant: _Optional[_Union[ConversationMessageOfAssistant, _Mapping]] = ..., of_tool: _Optional[_Union[ConversationMessageOfTool, _Mapping]] = ...) -> None: ...
+    def __init__(self, of_developer: _Optional[_Union[ConversationMessageOfDeveloper, _Mapping[str, object]]] = ..., of_system: _Optional[_Union[ConversationMessageOfSystem, _Mapping[str, object]]] = ..., of_user: _Optional[_Union[ConversationMessageOfUser, _Mapping[str, object]]] = ..., of_assistant: _Optional[_Union[ConversationMessageOfAssistant, _Mapping[str, object]]] = ..., of_tool: _Optional[_Union[ConversationMessageOfTool, _Mapping[str, object]]] = ...) -> None: ...
 
 class ConversationMessageOfDeveloper(_message.Message):
     __slots__ = ("name", "content")
@@ -122,7 +122,7 @@ class ConversationMessageOfDeveloper(_message.Message):
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     name: str
     content: _containers.RepeatedCompositeFieldContainer[ConversationMessageContent]
-    def __init__(self, name: _Optional[str] = ..., content: _Optional[_Iterable[_Union[ConversationMessageContent, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., content: _Optional[_Iterable[_Union[ConversationMessageContent, _Mapping[str, object]]]] = ...) -> None: ...
 
 class ConversationMessageOfSystem(_message.Message):
     __slots__ = ("name", "content")
@@ -130,7 +130,7 @@ class ConversationMessageOfSystem(_message.Message):
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     name: str
     content: _containers.RepeatedCompositeFieldContainer[ConversationMessageContent]
-    def __init__(self, name: _Optional[str] = ..., content: _Optional[_Iterable[_Union[ConversationMessageContent, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., content: _Optional[_Iterable[_Union[ConversationMessageContent, _Mapping[str, object]]]] = ...) -> None: ...
 
 class ConversationMessageOfUser(_message.Message):
     __slots__ = ("name", "content")
@@ -138,7 +138,7 @@ class ConversationMessageOfUser(_message.Message):
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     name: str
     content: _containers.RepeatedCompositeFieldContainer[ConversationMessageContent]
-    def __init__(self, name: _Optional[str] = ..., content: _Optional[_Iterable[_Union[ConversationMessageContent, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., content: _Optional[_Iterable[_Union[ConversationMessageContent, _Mapping[str, object]]]] = ...) -> None: ...
 
 class ConversationMessageOfAssistant(_message.Message):
     __slots__ = ("name", "content", "tool_calls")
@@ -148,7 +148,7 @@ class ConversationMessageOfAssistant(_message.Message):
     name: str
     content: _containers.RepeatedCompositeFieldContainer[ConversationMessageContent]
     tool_calls: _containers.RepeatedCompositeFieldContainer[ConversationToolCalls]
-    def __init__(self, name: _Optional[str] = ..., content: _Optional[_Iterable[_Union[ConversationMessageContent, _Mapping]]] = ..., tool_calls: _Optional[_Iterable[_Union[ConversationToolCalls, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., content: _Optional[_Iterable[_Union[ConversationMessageContent, _Mapping[str, object]]]] = ..., tool_calls: _Optional[_Iterable[_Union[ConversationToolCalls, _Mapping[str, object]]]] = ...) -> None: ...
 
 class ConversationMessageOfTool(_message.Message):
     __slots__ = ("tool_id", "name", "content")
@@ -158,7 +158,7 @@ class ConversationMessageOfTool(_message.Message):
     tool_id: str
     name: str
     content: _containers.RepeatedCompositeFieldContainer[ConversationMessageContent]
-    def __init__(self, tool_id: _Optional[str] = ..., name: _Optional[str] = ..., content: _Optional[_Iterable[_Union[ConversationMessageContent, _Mapping]]] = ...) -> None: ...
+    def __init__(self, tool_id: _Optional[str] = ..., name: _Optional[str] = ..., content: _Optional[_Iterable[_Union[ConversationMessageContent, _Mapping[str, object]]]] = ...) -> None: ...
 
 class ConversationToolCalls(_message.Message):
     __slots__ = ("id", "function")
@@ -166,7 +166,7 @@ class ConversationToolCalls(_message.Message):
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     id: str
     function: ConversationToolCallsOfFunction
-    def __init__(self, id: _Optional[str] = ..., function: _Optional[_Union[ConversationToolCallsOfFunction, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., function: _Optional[_Union[ConversationToolCallsOfFunction, _Mapping[str, object]]] = ...) -> None: ...
 
 class ConversationToolCallsOfFunction(_message.Message):
     __slots__ = ("name", "arguments")
@@ -190,7 +190,7 @@ class ConversationResult(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: _any_pb2.Any
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ...) -> None: ...
     RESULT_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     result: str
@@ -205,7 +205,7 @@ class ConversationResultAlpha2(_message.Message):
     choices: _containers.RepeatedCompositeFieldContainer[ConversationResultChoices]
     model: str
     usage: ConversationResultAlpha2CompletionUsage
-    def __init__(self, choices: _Optional[_Iterable[_Union[ConversationResultChoices, _Mapping]]] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[ConversationResultAlpha2CompletionUsage, _Mapping]] = ...) -> None: ...
+    def __init__(self, choices: _Optional[_Iterable[_Union[ConversationResultChoices, _Mapping[str, object]]]] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[ConversationResultAlpha2CompletionUsage, _Mapping[str, object]]] = ...) -> None: ...
 
 class ConversationResultAlpha2CompletionUsage(_message.Message):
     __slots__ = ("completion_tokens", "prompt_tokens", "total_tokens", "completion_tokens_details", "prompt_tokens_details")
@@ -219,7 +219,7 @@ class ConversationResultAlpha2CompletionUsage(_message.Message):
     total_tokens: int
     completion_tokens_details: ConversationResultAlpha2CompletionUsageCompletionTokensDetails
     prompt_tokens_details: ConversationResultAlpha2CompletionUsagePromptTokensDetails
-    def __init__(self, completion_tokens: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., total_tokens: _Optional[int] = ..., completion_tokens_details: _Optional[_Union[ConversationResultAlpha2CompletionUsageCompletionTokensDetails, _Mapping]] = ..., prompt_tokens_details: _Optional[_Union[ConversationResultAlpha2CompletionUsagePromptTokensDetails, _Mapping]] = ...) -> None: ...
+    def __init__(self, completion_tokens: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., total_tokens: _Optional[int] = ..., completion_tokens_details: _Optional[_Union[ConversationResultAlpha2CompletionUsageCompletionTokensDetails, _Mapping[str, object]]] = ..., prompt_tokens_details: _Optional[_Union[ConversationResultAlpha2CompletionUsagePromptTokensDetails, _Mapping[str, object]]] = ...) -> None: ...
 
 class ConversationResultAlpha2CompletionUsageCompletionTokensDetails(_message.Message):
     __slots__ = ("accepted_prediction_tokens", "audio_tokens", "reasoning_tokens", "rejected_prediction_tokens")
@@ -249,7 +249,7 @@ class ConversationResultChoices(_message.Message):
     finish_reason: str
     index: int
     message: ConversationResultMessage
-    def __init__(self, finish_reason: _Optional[str] = ..., index: _Optional[int] = ..., message: _Optional[_Union[ConversationResultMessage, _Mapping]] = ...) -> None: ...
+    def __init__(self, finish_reason: _Optional[str] = ..., index: _Optional[int] = ..., message: _Optional[_Union[ConversationResultMessage, _Mapping[str, object]]] = ...) -> None: ...
 
 class ConversationResultMessage(_message.Message):
     __slots__ = ("content", "tool_calls")
@@ -257,7 +257,7 @@ class ConversationResultMessage(_message.Message):
     TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
     content: str
     tool_calls: _containers.RepeatedCompositeFieldContainer[ConversationToolCalls]
-    def __init__(self, content: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ConversationToolCalls, _Mapping]]] = ...) -> None: ...
+    def __init__(self, content: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ConversationToolCalls, _Mapping[str, object]]]] = ...) -> None: ...
 
 class ConversationResponse(_message.Message):
     __slots__ = ("contextID", "outputs")
@@ -265,7 +265,7 @@ class ConversationResponse(_message.Message):
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     contextID: str
     outputs: _containers.RepeatedCompositeFieldContainer[ConversationResult]
-    def __init__(self, contextID: _Optional[str] = ..., outputs: _Optional[_Iterable[_Union[ConversationResult, _Mapping]]] = ...) -> None: ...
+    def __init__(self, contextID: _Optional[str] = ..., outputs: _Optional[_Iterable[_Union[ConversationResult, _Mapping[str, object]]]] = ...) -> None: ...
 
 class ConversationResponseAlpha2(_message.Message):
     __slots__ = ("context_id", "outputs")
@@ -273,13 +273,13 @@ class ConversationResponseAlpha2(_message.Message):
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     context_id: str
     outputs: _containers.RepeatedCompositeFieldContainer[ConversationResultAlpha2]
-    def __init__(self, context_id: _Optional[str] = ..., outputs: _Optional[_Iterable[_Union[ConversationResultAlpha2, _Mapping]]] = ...) -> None: ...
+    def __init__(self, context_id: _Optional[str] = ..., outputs: _Optional[_Iterable[_Union[ConversationResultAlpha2, _Mapping[str, object]]]] = ...) -> None: ...
 
 class ConversationTools(_message.Message):
     __slots__ = ("function",)
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     function: ConversationToolsFunction
-    def __init__(self, function: _Optional[_Union[ConversationToolsFunction, _Mapping]] = ...) -> None: ...
+    def __init__(self, function: _Optional[_Union[ConversationToolsFunction, _Mapping[str, object]]] = ...) -> None: ...
 
 class ConversationToolsFunction(_message.Message):
     __slots__ = ("name", "description", "parameters")
@@ -289,4 +289,4 @@ class ConversationToolsFunction(_message.Message):
     name: str
     description: str
     parameters: _struct_pb2.Struct
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ...) -> None: ...

@@ -24,7 +24,7 @@ class JobEventRequest(_message.Message):
     method: str
     content_type: str
     http_extension: _common_pb2.HTTPExtension
-    def __init__(self, name: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., method: _Optional[str] = ..., content_type: _Optional[str] = ..., http_extension: _Optional[_Union[_common_pb2.HTTPExtension, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ..., method: _Optional[str] = ..., content_type: _Optional[str] = ..., http_extension: _Optional[_Union[_common_pb2.HTTPExtension, _Mapping[str, object]]] = ...) -> None: ...
 
 class JobEventResponse(_message.Message):
     __slots__ = ()
@@ -52,7 +52,7 @@ class TopicEventRequest(_message.Message):
     pubsub_name: str
     path: str
     extensions: _struct_pb2.Struct
-    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., type: _Optional[str] = ..., spec_version: _Optional[str] = ..., data_content_type: _Optional[str] = ..., data: _Optional[bytes] = ..., topic: _Optional[str] = ..., pubsub_name: _Optional[str] = ..., path: _Optional[str] = ..., extensions: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., type: _Optional[str] = ..., spec_version: _Optional[str] = ..., data_content_type: _Optional[str] = ..., data: _Optional[bytes] = ..., topic: _Optional[str] = ..., pubsub_name: _Optional[str] = ..., path: _Optional[str] = ..., extensions: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ...) -> None: ...
 
 class TopicEventResponse(_message.Message):
     __slots__ = ("status",)
@@ -84,7 +84,7 @@ class TopicEventCERequest(_message.Message):
     data_content_type: str
     data: bytes
     extensions: _struct_pb2.Struct
-    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., type: _Optional[str] = ..., spec_version: _Optional[str] = ..., data_content_type: _Optional[str] = ..., data: _Optional[bytes] = ..., extensions: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., type: _Optional[str] = ..., spec_version: _Optional[str] = ..., data_content_type: _Optional[str] = ..., data: _Optional[bytes] = ..., extensions: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ...) -> None: ...
 
 class TopicEventBulkRequestEntry(_message.Message):
     __slots__ = ("entry_id", "bytes", "cloud_event", "content_type", "metadata")
@@ -105,7 +105,7 @@ class TopicEventBulkRequestEntry(_message.Message):
     cloud_event: TopicEventCERequest
     content_type: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, entry_id: _Optional[str] = ..., bytes: _Optional[bytes] = ..., cloud_event: _Optional[_Union[TopicEventCERequest, _Mapping]] = ..., content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, entry_id: _Optional[str] = ..., bytes: _Optional[bytes] = ..., cloud_event: _Optional[_Union[TopicEventCERequest, _Mapping[str, object]]] = ..., content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class TopicEventBulkRequest(_message.Message):
     __slots__ = ("id", "entries", "metadata", "topic", "pubsub_name", "type", "path")
@@ -130,7 +130,7 @@ class TopicEventBulkRequest(_message.Message):
     pubsub_name: str
     type: str
     path: str
-    def __init__(self, id: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[TopicEventBulkRequestEntry, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., topic: _Optional[str] = ..., pubsub_name: _Optional[str] = ..., type: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[TopicEventBulkRequestEntry, _Mapping[str, object]]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., topic: _Optional[str] = ..., pubsub_name: _Optional[str] = ..., type: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
 
 class TopicEventBulkResponseEntry(_message.Message):
     __slots__ = ("entry_id", "status")
@@ -144,7 +144,7 @@ class TopicEventBulkResponse(_message.Message):
     __slots__ = ("statuses",)
     STATUSES_FIELD_NUMBER: _ClassVar[int]
     statuses: _containers.RepeatedCompositeFieldContainer[TopicEventBulkResponseEntry]
-    def __init__(self, statuses: _Optional[_Iterable[_Union[TopicEventBulkResponseEntry, _Mapping]]] = ...) -> None: ...
+    def __init__(self, statuses: _Optional[_Iterable[_Union[TopicEventBulkResponseEntry, _Mapping[str, object]]]] = ...) -> None: ...
 
 class BindingEventRequest(_message.Message):
     __slots__ = ("name", "data", "metadata")
@@ -181,13 +181,13 @@ class BindingEventResponse(_message.Message):
     to: _containers.RepeatedScalarFieldContainer[str]
     data: bytes
     concurrency: BindingEventResponse.BindingEventConcurrency
-    def __init__(self, store_name: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_common_pb2.StateItem, _Mapping]]] = ..., to: _Optional[_Iterable[str]] = ..., data: _Optional[bytes] = ..., concurrency: _Optional[_Union[BindingEventResponse.BindingEventConcurrency, str]] = ...) -> None: ...
+    def __init__(self, store_name: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_common_pb2.StateItem, _Mapping[str, object]]]] = ..., to: _Optional[_Iterable[str]] = ..., data: _Optional[bytes] = ..., concurrency: _Optional[_Union[BindingEventResponse.BindingEventConcurrency, str]] = ...) -> None: ...
 
 class ListTopicSubscriptionsResponse(_message.Message):
     __slots__ = ("subscriptions",)
     SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
     subscriptions: _containers.RepeatedCompositeFieldContainer[TopicSubscription]
-    def __init__(self, subscriptions: _Optional[_Iterable[_Union[TopicSubscription, _Mapping]]] = ...) -> None: ...
+    def __init__(self, subscriptions: _Optional[_Iterable[_Union[TopicSubscription, _Mapping[str, object]]]] = ...) -> None: ...
 
 class TopicSubscription(_message.Message):
     __slots__ = ("pubsub_name", "topic", "metadata", "routes", "dead_letter_topic", "bulk_subscribe")
@@ -210,7 +210,7 @@ class TopicSubscription(_message.Message):
     routes: TopicRoutes
     dead_letter_topic: str
     bulk_subscribe: BulkSubscribeConfig
-    def __init__(self, pubsub_name: _Optional[str] = ..., topic: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., routes: _Optional[_Union[TopicRoutes, _Mapping]] = ..., dead_letter_topic: _Optional[str] = ..., bulk_subscribe: _Optional[_Union[BulkSubscribeConfig, _Mapping]] = ...) -> None: ...
+    def __init__(self, pubsub_name: _Optional[str] = ..., topic: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., routes: _Optional[_Union[TopicRoutes, _Mapping[str, object]]] = ..., dead_letter_topic: _Optional[str] = ..., bulk_subscribe: _Optional[_Union[BulkSubscribeConfig, _Mapping[str, object]]] = ...) -> None: ...
 
 class TopicRoutes(_message.Message):
     __slots__ = ("rules", "default")
@@ -218,7 +218,7 @@ class TopicRoutes(_message.Message):
     DEFAULT_FIELD_NUMBER: _ClassVar[int]
     rules: _containers.RepeatedCompositeFieldContainer[TopicRule]
     default: str
-    def __init__(self, rules: _Optional[_Iterable[_Union[TopicRule, _Mapping]]] = ..., default: _Optional[str] = ...) -> None: ...
+    def __init__(self, rules: _Optional[_Iterable[_Union[TopicRule, _Mapping[str, object]]]] = ..., default: _Optional[str] = ...) -> None: ...
 
 class TopicRule(_message.Message):
     __slots__ = ("match", "path")

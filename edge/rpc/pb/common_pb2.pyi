@@ -52,7 +52,7 @@ class InvokeRequest(_message.Message):
     data: _any_pb2.Any
     content_type: str
     http_extension: HTTPExtension
-    def __init__(self, method: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., content_type: _Optional[str] = ..., http_extension: _Optional[_Union[HTTPExtension, _Mapping]] = ...) -> None: ...
+    def __init__(self, method: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ..., content_type: _Optional[str] = ..., http_extension: _Optional[_Union[HTTPExtension, _Mapping[str, object]]] = ...) -> None: ...
 
 class InvokeResponse(_message.Message):
     __slots__ = ("data", "content_type")
@@ -60,7 +60,7 @@ class InvokeResponse(_message.Message):
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     data: _any_pb2.Any
     content_type: str
-    def __init__(self, data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., content_type: _Optional[str] = ...) -> None: ...
+    def __init__(self, data: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ..., content_type: _Optional[str] = ...) -> None: ...
 
 class StreamPayload(_message.Message):
     __slots__ = ("data", "seq")
@@ -89,7 +89,7 @@ class StateItem(_message.Message):
     etag: Etag
     metadata: _containers.ScalarMap[str, str]
     options: StateOptions
-    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., etag: _Optional[_Union[Etag, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., options: _Optional[_Union[StateOptions, _Mapping]] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., etag: _Optional[_Union[Etag, _Mapping[str, object]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., options: _Optional[_Union[StateOptions, _Mapping[str, object]]] = ...) -> None: ...
 
 class Etag(_message.Message):
     __slots__ = ("value",)
@@ -144,7 +144,7 @@ class JobFailurePolicy(_message.Message):
     CONSTANT_FIELD_NUMBER: _ClassVar[int]
     drop: JobFailurePolicyDrop
     constant: JobFailurePolicyConstant
-    def __init__(self, drop: _Optional[_Union[JobFailurePolicyDrop, _Mapping]] = ..., constant: _Optional[_Union[JobFailurePolicyConstant, _Mapping]] = ...) -> None: ...
+    def __init__(self, drop: _Optional[_Union[JobFailurePolicyDrop, _Mapping[str, object]]] = ..., constant: _Optional[_Union[JobFailurePolicyConstant, _Mapping[str, object]]] = ...) -> None: ...
 
 class JobFailurePolicyDrop(_message.Message):
     __slots__ = ()

@@ -172,7 +172,7 @@ class EncryptRequest(_message.Message):
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     options: EncryptRequestOptions
     payload: _common_pb2.StreamPayload
-    def __init__(self, options: _Optional[_Union[EncryptRequestOptions, _Mapping]] = ..., payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping]] = ...) -> None: ...
+    def __init__(self, options: _Optional[_Union[EncryptRequestOptions, _Mapping[str, object]]] = ..., payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping[str, object]]] = ...) -> None: ...
 
 class EncryptRequestOptions(_message.Message):
     __slots__ = ("component_name", "key_name", "key_wrap_algorithm", "data_encryption_cipher", "omit_decryption_key_name", "decryption_key_name")
@@ -194,7 +194,7 @@ class EncryptResponse(_message.Message):
     __slots__ = ("payload",)
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     payload: _common_pb2.StreamPayload
-    def __init__(self, payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping]] = ...) -> None: ...
+    def __init__(self, payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping[str, object]]] = ...) -> None: ...
 
 class DecryptRequest(_message.Message):
     __slots__ = ("options", "payload")
@@ -202,7 +202,7 @@ class DecryptRequest(_message.Message):
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     options: DecryptRequestOptions
     payload: _common_pb2.StreamPayload
-    def __init__(self, options: _Optional[_Union[DecryptRequestOptions, _Mapping]] = ..., payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping]] = ...) -> None: ...
+    def __init__(self, options: _Optional[_Union[DecryptRequestOptions, _Mapping[str, object]]] = ..., payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping[str, object]]] = ...) -> None: ...
 
 class DecryptRequestOptions(_message.Message):
     __slots__ = ("component_name", "key_name")
@@ -216,4 +216,4 @@ class DecryptResponse(_message.Message):
     __slots__ = ("payload",)
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     payload: _common_pb2.StreamPayload
-    def __init__(self, payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping]] = ...) -> None: ...
+    def __init__(self, payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping[str, object]]] = ...) -> None: ...

@@ -29,7 +29,7 @@ class Status(_message.Message):
     code: int
     message: str
     details: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
-    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., details: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ...) -> None: ...
+    def __init__(self, code: _Optional[int] = ..., message: _Optional[str] = ..., details: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping[str, object]]]] = ...) -> None: ...
 
 class Actor(_message.Message):
     __slots__ = ("actor_type", "actor_id")
@@ -53,7 +53,7 @@ class InternalInvokeRequest(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: ListStringValue
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ListStringValue, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ListStringValue, _Mapping[str, object]]] = ...) -> None: ...
     VER_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -62,7 +62,7 @@ class InternalInvokeRequest(_message.Message):
     metadata: _containers.MessageMap[str, ListStringValue]
     message: _common_pb2.InvokeRequest
     actor: Actor
-    def __init__(self, ver: _Optional[_Union[APIVersion, str]] = ..., metadata: _Optional[_Mapping[str, ListStringValue]] = ..., message: _Optional[_Union[_common_pb2.InvokeRequest, _Mapping]] = ..., actor: _Optional[_Union[Actor, _Mapping]] = ...) -> None: ...
+    def __init__(self, ver: _Optional[_Union[APIVersion, str]] = ..., metadata: _Optional[_Mapping[str, ListStringValue]] = ..., message: _Optional[_Union[_common_pb2.InvokeRequest, _Mapping[str, object]]] = ..., actor: _Optional[_Union[Actor, _Mapping[str, object]]] = ...) -> None: ...
 
 class InternalInvokeResponse(_message.Message):
     __slots__ = ("status", "headers", "trailers", "message")
@@ -72,14 +72,14 @@ class InternalInvokeResponse(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: ListStringValue
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ListStringValue, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ListStringValue, _Mapping[str, object]]] = ...) -> None: ...
     class TrailersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: ListStringValue
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ListStringValue, _Mapping]] = ...) -> None: ...
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ListStringValue, _Mapping[str, object]]] = ...) -> None: ...
     STATUS_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     TRAILERS_FIELD_NUMBER: _ClassVar[int]
@@ -88,7 +88,7 @@ class InternalInvokeResponse(_message.Message):
     headers: _containers.MessageMap[str, ListStringValue]
     trailers: _containers.MessageMap[str, ListStringValue]
     message: _common_pb2.InvokeResponse
-    def __init__(self, status: _Optional[_Union[Status, _Mapping]] = ..., headers: _Optional[_Mapping[str, ListStringValue]] = ..., trailers: _Optional[_Mapping[str, ListStringValue]] = ..., message: _Optional[_Union[_common_pb2.InvokeResponse, _Mapping]] = ...) -> None: ...
+    def __init__(self, status: _Optional[_Union[Status, _Mapping[str, object]]] = ..., headers: _Optional[_Mapping[str, ListStringValue]] = ..., trailers: _Optional[_Mapping[str, ListStringValue]] = ..., message: _Optional[_Union[_common_pb2.InvokeResponse, _Mapping[str, object]]] = ...) -> None: ...
 
 class InternalInvokeRequestStream(_message.Message):
     __slots__ = ("request", "payload")
@@ -96,7 +96,7 @@ class InternalInvokeRequestStream(_message.Message):
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     request: InternalInvokeRequest
     payload: _common_pb2.StreamPayload
-    def __init__(self, request: _Optional[_Union[InternalInvokeRequest, _Mapping]] = ..., payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping]] = ...) -> None: ...
+    def __init__(self, request: _Optional[_Union[InternalInvokeRequest, _Mapping[str, object]]] = ..., payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping[str, object]]] = ...) -> None: ...
 
 class InternalInvokeResponseStream(_message.Message):
     __slots__ = ("response", "payload")
@@ -104,7 +104,7 @@ class InternalInvokeResponseStream(_message.Message):
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     response: InternalInvokeResponse
     payload: _common_pb2.StreamPayload
-    def __init__(self, response: _Optional[_Union[InternalInvokeResponse, _Mapping]] = ..., payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping]] = ...) -> None: ...
+    def __init__(self, response: _Optional[_Union[InternalInvokeResponse, _Mapping[str, object]]] = ..., payload: _Optional[_Union[_common_pb2.StreamPayload, _Mapping[str, object]]] = ...) -> None: ...
 
 class Reminder(_message.Message):
     __slots__ = ("actor_id", "actor_type", "name", "data", "period", "registered_time", "due_time", "expiration_time", "is_timer", "skip_lock")
@@ -128,4 +128,4 @@ class Reminder(_message.Message):
     expiration_time: _timestamp_pb2.Timestamp
     is_timer: bool
     skip_lock: bool
-    def __init__(self, actor_id: _Optional[str] = ..., actor_type: _Optional[str] = ..., name: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., period: _Optional[str] = ..., registered_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[str] = ..., expiration_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_timer: _Optional[bool] = ..., skip_lock: _Optional[bool] = ...) -> None: ...
+    def __init__(self, actor_id: _Optional[str] = ..., actor_type: _Optional[str] = ..., name: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ..., period: _Optional[str] = ..., registered_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[str] = ..., expiration_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_timer: _Optional[bool] = ..., skip_lock: _Optional[bool] = ...) -> None: ...

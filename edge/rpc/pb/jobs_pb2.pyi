@@ -25,7 +25,7 @@ class Job(_message.Message):
     ttl: str
     data: _any_pb2.Any
     failure_policy: _common_pb2.JobFailurePolicy
-    def __init__(self, name: _Optional[str] = ..., schedule: _Optional[str] = ..., repeats: _Optional[int] = ..., due_time: _Optional[str] = ..., ttl: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., failure_policy: _Optional[_Union[_common_pb2.JobFailurePolicy, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., schedule: _Optional[str] = ..., repeats: _Optional[int] = ..., due_time: _Optional[str] = ..., ttl: _Optional[str] = ..., data: _Optional[_Union[_any_pb2.Any, _Mapping[str, object]]] = ..., failure_policy: _Optional[_Union[_common_pb2.JobFailurePolicy, _Mapping[str, object]]] = ...) -> None: ...
 
 class ScheduleJobRequest(_message.Message):
     __slots__ = ("job", "overwrite")
@@ -33,7 +33,7 @@ class ScheduleJobRequest(_message.Message):
     OVERWRITE_FIELD_NUMBER: _ClassVar[int]
     job: Job
     overwrite: bool
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., overwrite: _Optional[bool] = ...) -> None: ...
+    def __init__(self, job: _Optional[_Union[Job, _Mapping[str, object]]] = ..., overwrite: _Optional[bool] = ...) -> None: ...
 
 class ScheduleJobResponse(_message.Message):
     __slots__ = ()
@@ -49,7 +49,7 @@ class GetJobResponse(_message.Message):
     __slots__ = ("job",)
     JOB_FIELD_NUMBER: _ClassVar[int]
     job: Job
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+    def __init__(self, job: _Optional[_Union[Job, _Mapping[str, object]]] = ...) -> None: ...
 
 class DeleteJobRequest(_message.Message):
     __slots__ = ("name",)
@@ -89,7 +89,7 @@ class ListJobsResponseAlpha1(_message.Message):
     __slots__ = ("jobs",)
     JOBS_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[Job]
-    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ...) -> None: ...
+    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping[str, object]]]] = ...) -> None: ...
 
 class ListJobsRequest(_message.Message):
     __slots__ = ()
@@ -99,4 +99,4 @@ class ListJobsResponse(_message.Message):
     __slots__ = ("jobs",)
     JOBS_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[Job]
-    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ...) -> None: ...
+    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping[str, object]]]] = ...) -> None: ...

@@ -62,7 +62,7 @@ class GetMetadataResponse(_message.Message):
     mcp_servers: _containers.RepeatedCompositeFieldContainer[MetadataMCPServer]
     workflow_access_policies: _containers.RepeatedCompositeFieldContainer[MetadataWorkflowAccessPolicy]
     resiliencies: _containers.RepeatedCompositeFieldContainer[MetadataResiliency]
-    def __init__(self, id: _Optional[str] = ..., active_actors_count: _Optional[_Iterable[_Union[ActiveActorsCount, _Mapping]]] = ..., registered_components: _Optional[_Iterable[_Union[RegisteredComponents, _Mapping]]] = ..., extended_metadata: _Optional[_Mapping[str, str]] = ..., subscriptions: _Optional[_Iterable[_Union[PubsubSubscription, _Mapping]]] = ..., http_endpoints: _Optional[_Iterable[_Union[MetadataHTTPEndpoint, _Mapping]]] = ..., app_connection_properties: _Optional[_Union[AppConnectionProperties, _Mapping]] = ..., runtime_version: _Optional[str] = ..., enabled_features: _Optional[_Iterable[str]] = ..., actor_runtime: _Optional[_Union[ActorRuntime, _Mapping]] = ..., scheduler: _Optional[_Union[MetadataScheduler, _Mapping]] = ..., workflows: _Optional[_Union[MetadataWorkflows, _Mapping]] = ..., mcp_servers: _Optional[_Iterable[_Union[MetadataMCPServer, _Mapping]]] = ..., workflow_access_policies: _Optional[_Iterable[_Union[MetadataWorkflowAccessPolicy, _Mapping]]] = ..., resiliencies: _Optional[_Iterable[_Union[MetadataResiliency, _Mapping]]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., active_actors_count: _Optional[_Iterable[_Union[ActiveActorsCount, _Mapping[str, object]]]] = ..., registered_components: _Optional[_Iterable[_Union[RegisteredComponents, _Mapping[str, object]]]] = ..., extended_metadata: _Optional[_Mapping[str, str]] = ..., subscriptions: _Optional[_Iterable[_Union[PubsubSubscription, _Mapping[str, object]]]] = ..., http_endpoints: _Optional[_Iterable[_Union[MetadataHTTPEndpoint, _Mapping[str, object]]]] = ..., app_connection_properties: _Optional[_Union[AppConnectionProperties, _Mapping[str, object]]] = ..., runtime_version: _Optional[str] = ..., enabled_features: _Optional[_Iterable[str]] = ..., actor_runtime: _Optional[_Union[ActorRuntime, _Mapping[str, object]]] = ..., scheduler: _Optional[_Union[MetadataScheduler, _Mapping[str, object]]] = ..., workflows: _Optional[_Union[MetadataWorkflows, _Mapping[str, object]]] = ..., mcp_servers: _Optional[_Iterable[_Union[MetadataMCPServer, _Mapping[str, object]]]] = ..., workflow_access_policies: _Optional[_Iterable[_Union[MetadataWorkflowAccessPolicy, _Mapping[str, object]]]] = ..., resiliencies: _Optional[_Iterable[_Union[MetadataResiliency, _Mapping[str, object]]]] = ...) -> None: ...
 
 class MetadataWorkflows(_message.Message):
     __slots__ = ("connected_workers",)
@@ -94,7 +94,7 @@ class ActorRuntime(_message.Message):
     active_actors: _containers.RepeatedCompositeFieldContainer[ActiveActorsCount]
     host_ready: bool
     placement: str
-    def __init__(self, runtime_status: _Optional[_Union[ActorRuntime.ActorRuntimeStatus, str]] = ..., active_actors: _Optional[_Iterable[_Union[ActiveActorsCount, _Mapping]]] = ..., host_ready: _Optional[bool] = ..., placement: _Optional[str] = ...) -> None: ...
+    def __init__(self, runtime_status: _Optional[_Union[ActorRuntime.ActorRuntimeStatus, str]] = ..., active_actors: _Optional[_Iterable[_Union[ActiveActorsCount, _Mapping[str, object]]]] = ..., host_ready: _Optional[bool] = ..., placement: _Optional[str] = ...) -> None: ...
 
 class ActiveActorsCount(_message.Message):
     __slots__ = ("type", "count")
@@ -152,7 +152,7 @@ class AppConnectionProperties(_message.Message):
     channel_address: str
     max_concurrency: int
     health: AppConnectionHealthProperties
-    def __init__(self, port: _Optional[int] = ..., protocol: _Optional[str] = ..., channel_address: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., health: _Optional[_Union[AppConnectionHealthProperties, _Mapping]] = ...) -> None: ...
+    def __init__(self, port: _Optional[int] = ..., protocol: _Optional[str] = ..., channel_address: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., health: _Optional[_Union[AppConnectionHealthProperties, _Mapping[str, object]]] = ...) -> None: ...
 
 class AppConnectionHealthProperties(_message.Message):
     __slots__ = ("health_check_path", "health_probe_interval", "health_probe_timeout", "health_threshold")
@@ -187,13 +187,13 @@ class PubsubSubscription(_message.Message):
     rules: PubsubSubscriptionRules
     dead_letter_topic: str
     type: PubsubSubscriptionType
-    def __init__(self, pubsub_name: _Optional[str] = ..., topic: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., rules: _Optional[_Union[PubsubSubscriptionRules, _Mapping]] = ..., dead_letter_topic: _Optional[str] = ..., type: _Optional[_Union[PubsubSubscriptionType, str]] = ...) -> None: ...
+    def __init__(self, pubsub_name: _Optional[str] = ..., topic: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., rules: _Optional[_Union[PubsubSubscriptionRules, _Mapping[str, object]]] = ..., dead_letter_topic: _Optional[str] = ..., type: _Optional[_Union[PubsubSubscriptionType, str]] = ...) -> None: ...
 
 class PubsubSubscriptionRules(_message.Message):
     __slots__ = ("rules",)
     RULES_FIELD_NUMBER: _ClassVar[int]
     rules: _containers.RepeatedCompositeFieldContainer[PubsubSubscriptionRule]
-    def __init__(self, rules: _Optional[_Iterable[_Union[PubsubSubscriptionRule, _Mapping]]] = ...) -> None: ...
+    def __init__(self, rules: _Optional[_Iterable[_Union[PubsubSubscriptionRule, _Mapping[str, object]]]] = ...) -> None: ...
 
 class PubsubSubscriptionRule(_message.Message):
     __slots__ = ("match", "path")

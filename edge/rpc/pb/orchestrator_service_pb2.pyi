@@ -41,7 +41,7 @@ class ActivityRequest(_message.Message):
     parentTraceContext: _orchestration_pb2.TraceContext
     taskExecutionId: str
     propagatedHistory: _history_events_pb2.PropagatedHistory
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., workflowInstance: _Optional[_Union[_orchestration_pb2.WorkflowInstance, _Mapping]] = ..., taskId: _Optional[int] = ..., parentTraceContext: _Optional[_Union[_orchestration_pb2.TraceContext, _Mapping]] = ..., taskExecutionId: _Optional[str] = ..., propagatedHistory: _Optional[_Union[_history_events_pb2.PropagatedHistory, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., workflowInstance: _Optional[_Union[_orchestration_pb2.WorkflowInstance, _Mapping[str, object]]] = ..., taskId: _Optional[int] = ..., parentTraceContext: _Optional[_Union[_orchestration_pb2.TraceContext, _Mapping[str, object]]] = ..., taskExecutionId: _Optional[str] = ..., propagatedHistory: _Optional[_Union[_history_events_pb2.PropagatedHistory, _Mapping[str, object]]] = ...) -> None: ...
 
 class ActivityResponse(_message.Message):
     __slots__ = ("instanceId", "taskId", "result", "failureDetails", "completionToken")
@@ -55,7 +55,7 @@ class ActivityResponse(_message.Message):
     result: _wrappers_pb2.StringValue
     failureDetails: _orchestration_pb2.TaskFailureDetails
     completionToken: str
-    def __init__(self, instanceId: _Optional[str] = ..., taskId: _Optional[int] = ..., result: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., failureDetails: _Optional[_Union[_orchestration_pb2.TaskFailureDetails, _Mapping]] = ..., completionToken: _Optional[str] = ...) -> None: ...
+    def __init__(self, instanceId: _Optional[str] = ..., taskId: _Optional[int] = ..., result: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., failureDetails: _Optional[_Union[_orchestration_pb2.TaskFailureDetails, _Mapping[str, object]]] = ..., completionToken: _Optional[str] = ...) -> None: ...
 
 class WorkflowRequest(_message.Message):
     __slots__ = ("instanceId", "executionId", "pastEvents", "newEvents", "requiresHistoryStreaming", "router", "propagatedHistory")
@@ -73,7 +73,7 @@ class WorkflowRequest(_message.Message):
     requiresHistoryStreaming: bool
     router: _orchestration_pb2.TaskRouter
     propagatedHistory: _history_events_pb2.PropagatedHistory
-    def __init__(self, instanceId: _Optional[str] = ..., executionId: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., pastEvents: _Optional[_Iterable[_Union[_history_events_pb2.HistoryEvent, _Mapping]]] = ..., newEvents: _Optional[_Iterable[_Union[_history_events_pb2.HistoryEvent, _Mapping]]] = ..., requiresHistoryStreaming: _Optional[bool] = ..., router: _Optional[_Union[_orchestration_pb2.TaskRouter, _Mapping]] = ..., propagatedHistory: _Optional[_Union[_history_events_pb2.PropagatedHistory, _Mapping]] = ...) -> None: ...
+    def __init__(self, instanceId: _Optional[str] = ..., executionId: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., pastEvents: _Optional[_Iterable[_Union[_history_events_pb2.HistoryEvent, _Mapping[str, object]]]] = ..., newEvents: _Optional[_Iterable[_Union[_history_events_pb2.HistoryEvent, _Mapping[str, object]]]] = ..., requiresHistoryStreaming: _Optional[bool] = ..., router: _Optional[_Union[_orchestration_pb2.TaskRouter, _Mapping[str, object]]] = ..., propagatedHistory: _Optional[_Union[_history_events_pb2.PropagatedHistory, _Mapping[str, object]]] = ...) -> None: ...
 
 class WorkflowResponse(_message.Message):
     __slots__ = ("instanceId", "actions", "customStatus", "completionToken", "numEventsProcessed", "version")
@@ -89,7 +89,7 @@ class WorkflowResponse(_message.Message):
     completionToken: str
     numEventsProcessed: _wrappers_pb2.Int32Value
     version: _orchestration_pb2.WorkflowVersion
-    def __init__(self, instanceId: _Optional[str] = ..., actions: _Optional[_Iterable[_Union[_orchestrator_actions_pb2.WorkflowAction, _Mapping]]] = ..., customStatus: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., completionToken: _Optional[str] = ..., numEventsProcessed: _Optional[_Union[_wrappers_pb2.Int32Value, _Mapping]] = ..., version: _Optional[_Union[_orchestration_pb2.WorkflowVersion, _Mapping]] = ...) -> None: ...
+    def __init__(self, instanceId: _Optional[str] = ..., actions: _Optional[_Iterable[_Union[_orchestrator_actions_pb2.WorkflowAction, _Mapping[str, object]]]] = ..., customStatus: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., completionToken: _Optional[str] = ..., numEventsProcessed: _Optional[_Union[_wrappers_pb2.Int32Value, _Mapping[str, object]]] = ..., version: _Optional[_Union[_orchestration_pb2.WorkflowVersion, _Mapping[str, object]]] = ...) -> None: ...
 
 class CreateInstanceRequest(_message.Message):
     __slots__ = ("instanceId", "name", "version", "input", "scheduledStartTimestamp", "executionId", "tags", "parentTraceContext")
@@ -116,7 +116,7 @@ class CreateInstanceRequest(_message.Message):
     executionId: _wrappers_pb2.StringValue
     tags: _containers.ScalarMap[str, str]
     parentTraceContext: _orchestration_pb2.TraceContext
-    def __init__(self, instanceId: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., scheduledStartTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., executionId: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., tags: _Optional[_Mapping[str, str]] = ..., parentTraceContext: _Optional[_Union[_orchestration_pb2.TraceContext, _Mapping]] = ...) -> None: ...
+    def __init__(self, instanceId: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., scheduledStartTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., executionId: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., tags: _Optional[_Mapping[str, str]] = ..., parentTraceContext: _Optional[_Union[_orchestration_pb2.TraceContext, _Mapping[str, object]]] = ...) -> None: ...
 
 class CreateInstanceResponse(_message.Message):
     __slots__ = ("instanceId",)
@@ -138,7 +138,7 @@ class GetInstanceResponse(_message.Message):
     WORKFLOWSTATE_FIELD_NUMBER: _ClassVar[int]
     exists: bool
     workflowState: _orchestration_pb2.WorkflowState
-    def __init__(self, exists: _Optional[bool] = ..., workflowState: _Optional[_Union[_orchestration_pb2.WorkflowState, _Mapping]] = ...) -> None: ...
+    def __init__(self, exists: _Optional[bool] = ..., workflowState: _Optional[_Union[_orchestration_pb2.WorkflowState, _Mapping[str, object]]] = ...) -> None: ...
 
 class RaiseEventRequest(_message.Message):
     __slots__ = ("instanceId", "name", "input")
@@ -148,7 +148,7 @@ class RaiseEventRequest(_message.Message):
     instanceId: str
     name: str
     input: _wrappers_pb2.StringValue
-    def __init__(self, instanceId: _Optional[str] = ..., name: _Optional[str] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ...) -> None: ...
+    def __init__(self, instanceId: _Optional[str] = ..., name: _Optional[str] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ...) -> None: ...
 
 class RaiseEventResponse(_message.Message):
     __slots__ = ()
@@ -162,7 +162,7 @@ class TerminateRequest(_message.Message):
     instanceId: str
     output: _wrappers_pb2.StringValue
     recursive: bool
-    def __init__(self, instanceId: _Optional[str] = ..., output: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., recursive: _Optional[bool] = ...) -> None: ...
+    def __init__(self, instanceId: _Optional[str] = ..., output: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., recursive: _Optional[bool] = ...) -> None: ...
 
 class TerminateResponse(_message.Message):
     __slots__ = ()
@@ -174,7 +174,7 @@ class SuspendRequest(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     instanceId: str
     reason: _wrappers_pb2.StringValue
-    def __init__(self, instanceId: _Optional[str] = ..., reason: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ...) -> None: ...
+    def __init__(self, instanceId: _Optional[str] = ..., reason: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ...) -> None: ...
 
 class SuspendResponse(_message.Message):
     __slots__ = ()
@@ -186,7 +186,7 @@ class ResumeRequest(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     instanceId: str
     reason: _wrappers_pb2.StringValue
-    def __init__(self, instanceId: _Optional[str] = ..., reason: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ...) -> None: ...
+    def __init__(self, instanceId: _Optional[str] = ..., reason: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ...) -> None: ...
 
 class ResumeResponse(_message.Message):
     __slots__ = ()
@@ -202,7 +202,7 @@ class PurgeInstancesRequest(_message.Message):
     purgeInstanceFilter: PurgeInstanceFilter
     recursive: bool
     force: bool
-    def __init__(self, instanceId: _Optional[str] = ..., purgeInstanceFilter: _Optional[_Union[PurgeInstanceFilter, _Mapping]] = ..., recursive: _Optional[bool] = ..., force: _Optional[bool] = ...) -> None: ...
+    def __init__(self, instanceId: _Optional[str] = ..., purgeInstanceFilter: _Optional[_Union[PurgeInstanceFilter, _Mapping[str, object]]] = ..., recursive: _Optional[bool] = ..., force: _Optional[bool] = ...) -> None: ...
 
 class PurgeInstanceFilter(_message.Message):
     __slots__ = ("createdTimeFrom", "createdTimeTo", "runtimeStatus")
@@ -220,7 +220,7 @@ class PurgeInstancesResponse(_message.Message):
     ISCOMPLETE_FIELD_NUMBER: _ClassVar[int]
     deletedInstanceCount: int
     isComplete: _wrappers_pb2.BoolValue
-    def __init__(self, deletedInstanceCount: _Optional[int] = ..., isComplete: _Optional[_Union[_wrappers_pb2.BoolValue, _Mapping]] = ...) -> None: ...
+    def __init__(self, deletedInstanceCount: _Optional[int] = ..., isComplete: _Optional[_Union[_wrappers_pb2.BoolValue, _Mapping[str, object]]] = ...) -> None: ...
 
 class GetWorkItemsRequest(_message.Message):
     __slots__ = ()
@@ -234,7 +234,7 @@ class WorkItem(_message.Message):
     workflowRequest: WorkflowRequest
     activityRequest: ActivityRequest
     completionToken: str
-    def __init__(self, workflowRequest: _Optional[_Union[WorkflowRequest, _Mapping]] = ..., activityRequest: _Optional[_Union[ActivityRequest, _Mapping]] = ..., completionToken: _Optional[str] = ...) -> None: ...
+    def __init__(self, workflowRequest: _Optional[_Union[WorkflowRequest, _Mapping[str, object]]] = ..., activityRequest: _Optional[_Union[ActivityRequest, _Mapping[str, object]]] = ..., completionToken: _Optional[str] = ...) -> None: ...
 
 class CompleteTaskResponse(_message.Message):
     __slots__ = ()
@@ -254,7 +254,7 @@ class RerunWorkflowFromEventRequest(_message.Message):
     input: _wrappers_pb2.StringValue
     overwriteInput: bool
     newChildWorkflowInstanceID: str
-    def __init__(self, sourceInstanceID: _Optional[str] = ..., eventID: _Optional[int] = ..., newInstanceID: _Optional[str] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping]] = ..., overwriteInput: _Optional[bool] = ..., newChildWorkflowInstanceID: _Optional[str] = ...) -> None: ...
+    def __init__(self, sourceInstanceID: _Optional[str] = ..., eventID: _Optional[int] = ..., newInstanceID: _Optional[str] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., overwriteInput: _Optional[bool] = ..., newChildWorkflowInstanceID: _Optional[str] = ...) -> None: ...
 
 class RerunWorkflowFromEventResponse(_message.Message):
     __slots__ = ("newInstanceID",)
@@ -288,4 +288,4 @@ class GetInstanceHistoryResponse(_message.Message):
     __slots__ = ("events",)
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[_history_events_pb2.HistoryEvent]
-    def __init__(self, events: _Optional[_Iterable[_Union[_history_events_pb2.HistoryEvent, _Mapping]]] = ...) -> None: ...
+    def __init__(self, events: _Optional[_Iterable[_Union[_history_events_pb2.HistoryEvent, _Mapping[str, object]]]] = ...) -> None: ...

@@ -46,7 +46,7 @@ class BulkPublishRequest(_message.Message):
     topic: str
     entries: _containers.RepeatedCompositeFieldContainer[BulkPublishRequestEntry]
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, pubsub_name: _Optional[str] = ..., topic: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[BulkPublishRequestEntry, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, pubsub_name: _Optional[str] = ..., topic: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[BulkPublishRequestEntry, _Mapping[str, object]]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class BulkPublishRequestEntry(_message.Message):
     __slots__ = ("entry_id", "event", "content_type", "metadata")
@@ -71,7 +71,7 @@ class BulkPublishResponse(_message.Message):
     __slots__ = ("failedEntries",)
     FAILEDENTRIES_FIELD_NUMBER: _ClassVar[int]
     failedEntries: _containers.RepeatedCompositeFieldContainer[BulkPublishResponseFailedEntry]
-    def __init__(self, failedEntries: _Optional[_Iterable[_Union[BulkPublishResponseFailedEntry, _Mapping]]] = ...) -> None: ...
+    def __init__(self, failedEntries: _Optional[_Iterable[_Union[BulkPublishResponseFailedEntry, _Mapping[str, object]]]] = ...) -> None: ...
 
 class BulkPublishResponseFailedEntry(_message.Message):
     __slots__ = ("entry_id", "error")
@@ -87,7 +87,7 @@ class SubscribeTopicEventsRequestAlpha1(_message.Message):
     EVENT_PROCESSED_FIELD_NUMBER: _ClassVar[int]
     initial_request: SubscribeTopicEventsRequestInitialAlpha1
     event_processed: SubscribeTopicEventsRequestProcessedAlpha1
-    def __init__(self, initial_request: _Optional[_Union[SubscribeTopicEventsRequestInitialAlpha1, _Mapping]] = ..., event_processed: _Optional[_Union[SubscribeTopicEventsRequestProcessedAlpha1, _Mapping]] = ...) -> None: ...
+    def __init__(self, initial_request: _Optional[_Union[SubscribeTopicEventsRequestInitialAlpha1, _Mapping[str, object]]] = ..., event_processed: _Optional[_Union[SubscribeTopicEventsRequestProcessedAlpha1, _Mapping[str, object]]] = ...) -> None: ...
 
 class SubscribeTopicEventsRequestInitialAlpha1(_message.Message):
     __slots__ = ("pubsub_name", "topic", "metadata", "dead_letter_topic")
@@ -114,7 +114,7 @@ class SubscribeTopicEventsRequestProcessedAlpha1(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     id: str
     status: _appcallback_pb2.TopicEventResponse
-    def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[_appcallback_pb2.TopicEventResponse, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[_appcallback_pb2.TopicEventResponse, _Mapping[str, object]]] = ...) -> None: ...
 
 class SubscribeTopicEventsResponseAlpha1(_message.Message):
     __slots__ = ("initial_response", "event_message")
@@ -122,7 +122,7 @@ class SubscribeTopicEventsResponseAlpha1(_message.Message):
     EVENT_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     initial_response: SubscribeTopicEventsResponseInitialAlpha1
     event_message: _appcallback_pb2.TopicEventRequest
-    def __init__(self, initial_response: _Optional[_Union[SubscribeTopicEventsResponseInitialAlpha1, _Mapping]] = ..., event_message: _Optional[_Union[_appcallback_pb2.TopicEventRequest, _Mapping]] = ...) -> None: ...
+    def __init__(self, initial_response: _Optional[_Union[SubscribeTopicEventsResponseInitialAlpha1, _Mapping[str, object]]] = ..., event_message: _Optional[_Union[_appcallback_pb2.TopicEventRequest, _Mapping[str, object]]] = ...) -> None: ...
 
 class SubscribeTopicEventsResponseInitialAlpha1(_message.Message):
     __slots__ = ()

@@ -50,7 +50,7 @@ class GetBulkStateResponse(_message.Message):
     __slots__ = ("items",)
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[BulkStateItem]
-    def __init__(self, items: _Optional[_Iterable[_Union[BulkStateItem, _Mapping]]] = ...) -> None: ...
+    def __init__(self, items: _Optional[_Iterable[_Union[BulkStateItem, _Mapping[str, object]]]] = ...) -> None: ...
 
 class BulkStateItem(_message.Message):
     __slots__ = ("key", "data", "etag", "error", "metadata")
@@ -109,7 +109,7 @@ class DeleteStateRequest(_message.Message):
     etag: _common_pb2.Etag
     options: _common_pb2.StateOptions
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, store_name: _Optional[str] = ..., key: _Optional[str] = ..., etag: _Optional[_Union[_common_pb2.Etag, _Mapping]] = ..., options: _Optional[_Union[_common_pb2.StateOptions, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, store_name: _Optional[str] = ..., key: _Optional[str] = ..., etag: _Optional[_Union[_common_pb2.Etag, _Mapping[str, object]]] = ..., options: _Optional[_Union[_common_pb2.StateOptions, _Mapping[str, object]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class DeleteBulkStateRequest(_message.Message):
     __slots__ = ("store_name", "states")
@@ -117,7 +117,7 @@ class DeleteBulkStateRequest(_message.Message):
     STATES_FIELD_NUMBER: _ClassVar[int]
     store_name: str
     states: _containers.RepeatedCompositeFieldContainer[_common_pb2.StateItem]
-    def __init__(self, store_name: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_common_pb2.StateItem, _Mapping]]] = ...) -> None: ...
+    def __init__(self, store_name: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_common_pb2.StateItem, _Mapping[str, object]]]] = ...) -> None: ...
 
 class SaveStateRequest(_message.Message):
     __slots__ = ("store_name", "states")
@@ -125,7 +125,7 @@ class SaveStateRequest(_message.Message):
     STATES_FIELD_NUMBER: _ClassVar[int]
     store_name: str
     states: _containers.RepeatedCompositeFieldContainer[_common_pb2.StateItem]
-    def __init__(self, store_name: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_common_pb2.StateItem, _Mapping]]] = ...) -> None: ...
+    def __init__(self, store_name: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_common_pb2.StateItem, _Mapping[str, object]]]] = ...) -> None: ...
 
 class QueryStateRequest(_message.Message):
     __slots__ = ("store_name", "query", "metadata")
@@ -171,7 +171,7 @@ class QueryStateResponse(_message.Message):
     results: _containers.RepeatedCompositeFieldContainer[QueryStateItem]
     token: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, results: _Optional[_Iterable[_Union[QueryStateItem, _Mapping]]] = ..., token: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, results: _Optional[_Iterable[_Union[QueryStateItem, _Mapping[str, object]]]] = ..., token: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class TransactionalStateOperation(_message.Message):
     __slots__ = ("operationType", "request")
@@ -179,7 +179,7 @@ class TransactionalStateOperation(_message.Message):
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     operationType: str
     request: _common_pb2.StateItem
-    def __init__(self, operationType: _Optional[str] = ..., request: _Optional[_Union[_common_pb2.StateItem, _Mapping]] = ...) -> None: ...
+    def __init__(self, operationType: _Optional[str] = ..., request: _Optional[_Union[_common_pb2.StateItem, _Mapping[str, object]]] = ...) -> None: ...
 
 class ExecuteStateTransactionRequest(_message.Message):
     __slots__ = ("storeName", "operations", "metadata")
@@ -196,4 +196,4 @@ class ExecuteStateTransactionRequest(_message.Message):
     storeName: str
     operations: _containers.RepeatedCompositeFieldContainer[TransactionalStateOperation]
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, storeName: _Optional[str] = ..., operations: _Optional[_Iterable[_Union[TransactionalStateOperation, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, storeName: _Optional[str] = ..., operations: _Optional[_Iterable[_Union[TransactionalStateOperation, _Mapping[str, object]]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
