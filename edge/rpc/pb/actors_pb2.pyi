@@ -8,6 +8,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from builtins import bytes as _bytes
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -30,7 +31,7 @@ class RegisterActorTimerRequest(_message.Message):
     callback: str
     data: bytes
     ttl: str
-    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., name: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., callback: _Optional[str] = ..., data: _Optional[bytes] = ..., ttl: _Optional[str] = ...) -> None: ...
+    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., name: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., callback: _Optional[str] = ..., data: _Optional[_bytes] = ..., ttl: _Optional[str] = ...) -> None: ...
 
 class UnregisterActorTimerRequest(_message.Message):
     __slots__ = ("actor_type", "actor_id", "name")
@@ -62,7 +63,7 @@ class RegisterActorReminderRequest(_message.Message):
     ttl: str
     overwrite: bool
     failure_policy: _common_pb2.JobFailurePolicy
-    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., name: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., data: _Optional[bytes] = ..., ttl: _Optional[str] = ..., overwrite: _Optional[bool] = ..., failure_policy: _Optional[_Union[_common_pb2.JobFailurePolicy, _Mapping[str, object]]] = ...) -> None: ...
+    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., name: _Optional[str] = ..., due_time: _Optional[str] = ..., period: _Optional[str] = ..., data: _Optional[_bytes] = ..., ttl: _Optional[str] = ..., overwrite: _Optional[bool] = ..., failure_policy: _Optional[_Union[_common_pb2.JobFailurePolicy, _Mapping[str, object]]] = ...) -> None: ...
 
 class UnregisterActorReminderRequest(_message.Message):
     __slots__ = ("actor_type", "actor_id", "name")
@@ -97,7 +98,7 @@ class GetActorStateResponse(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, data: _Optional[bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, data: _Optional[_bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class ExecuteActorStateTransactionRequest(_message.Message):
     __slots__ = ("actor_type", "actor_id", "operations")
@@ -147,13 +148,13 @@ class InvokeActorRequest(_message.Message):
     method: str
     data: bytes
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., method: _Optional[str] = ..., data: _Optional[bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., method: _Optional[str] = ..., data: _Optional[_bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class InvokeActorResponse(_message.Message):
     __slots__ = ("data",)
     DATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes
-    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, data: _Optional[_bytes] = ...) -> None: ...
 
 class GetActorReminderRequest(_message.Message):
     __slots__ = ("actor_type", "actor_id", "name")
@@ -261,7 +262,7 @@ class SubscribeActorEventsRequestInitialAlpha1(_message.Message):
     drain_rebalanced_actors: bool
     reentrancy: ActorReentrancyConfig
     entities_config: _containers.RepeatedCompositeFieldContainer[ActorEntityConfig]
-    def __init__(self, entities: _Optional[_Iterable[str]] = ..., actor_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_ongoing_call_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_rebalanced_actors: _Optional[bool] = ..., reentrancy: _Optional[_Union[ActorReentrancyConfig, _Mapping[str, object]]] = ..., entities_config: _Optional[_Iterable[_Union[ActorEntityConfig, _Mapping[str, object]]]] = ...) -> None: ...
+    def __init__(self, entities: _Optional[_Iterable[str]] = ..., actor_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, object]]] = ..., drain_ongoing_call_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, object]]] = ..., drain_rebalanced_actors: _Optional[bool] = ..., reentrancy: _Optional[_Union[ActorReentrancyConfig, _Mapping[str, object]]] = ..., entities_config: _Optional[_Iterable[_Union[ActorEntityConfig, _Mapping[str, object]]]] = ...) -> None: ...
 
 class SubscribeActorEventsRequestInvokeResponseAlpha1(_message.Message):
     __slots__ = ("id", "data", "metadata", "error")
@@ -280,7 +281,7 @@ class SubscribeActorEventsRequestInvokeResponseAlpha1(_message.Message):
     data: bytes
     metadata: _containers.ScalarMap[str, str]
     error: bool
-    def __init__(self, id: _Optional[str] = ..., data: _Optional[bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ..., error: _Optional[bool] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., data: _Optional[_bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ..., error: _Optional[bool] = ...) -> None: ...
 
 class SubscribeActorEventsRequestReminderResponseAlpha1(_message.Message):
     __slots__ = ("id", "cancel")
@@ -345,7 +346,7 @@ class SubscribeActorEventsResponseInvokeRequestAlpha1(_message.Message):
     method: str
     data: bytes
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, id: _Optional[str] = ..., actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., method: _Optional[str] = ..., data: _Optional[bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., actor_type: _Optional[str] = ..., actor_id: _Optional[str] = ..., method: _Optional[str] = ..., data: _Optional[_bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SubscribeActorEventsResponseReminderRequestAlpha1(_message.Message):
     __slots__ = ("id", "actor_type", "actor_id", "name", "due_time", "period", "data")
@@ -407,7 +408,7 @@ class ActorEntityConfig(_message.Message):
     drain_ongoing_call_timeout: _duration_pb2.Duration
     drain_rebalanced_actors: bool
     reentrancy: ActorReentrancyConfig
-    def __init__(self, entities: _Optional[_Iterable[str]] = ..., actor_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_ongoing_call_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_rebalanced_actors: _Optional[bool] = ..., reentrancy: _Optional[_Union[ActorReentrancyConfig, _Mapping[str, object]]] = ...) -> None: ...
+    def __init__(self, entities: _Optional[_Iterable[str]] = ..., actor_idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, object]]] = ..., drain_ongoing_call_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, object]]] = ..., drain_rebalanced_actors: _Optional[bool] = ..., reentrancy: _Optional[_Union[ActorReentrancyConfig, _Mapping[str, object]]] = ...) -> None: ...
 
 class ActorReentrancyConfig(_message.Message):
     __slots__ = ("enabled", "max_stack_depth")

@@ -8,6 +8,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from builtins import bytes as _bytes
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -82,7 +83,7 @@ class ConversationRequestAlpha2(_message.Message):
     tool_choice: str
     response_format: _struct_pb2.Struct
     prompt_cache_retention: _duration_pb2.Duration
-    def __init__(self, name: _Optional[str] = ..., context_id: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[ConversationInputAlpha2, _Mapping[str, object]]]] = ..., parameters: _Optional[_Mapping[str, _any_pb2.Any]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., scrub_pii: _Optional[bool] = ..., temperature: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[ConversationTools, _Mapping[str, object]]]] = ..., tool_choice: _Optional[str] = ..., response_format: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ..., prompt_cache_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., context_id: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[ConversationInputAlpha2, _Mapping[str, object]]]] = ..., parameters: _Optional[_Mapping[str, _any_pb2.Any]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., scrub_pii: _Optional[bool] = ..., temperature: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[ConversationTools, _Mapping[str, object]]]] = ..., tool_choice: _Optional[str] = ..., response_format: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ..., prompt_cache_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, object]]] = ...) -> None: ...
 
 class ConversationInput(_message.Message):
     __slots__ = ("content", "role", "scrubPII")

@@ -8,6 +8,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from builtins import bytes as _bytes
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -52,7 +53,7 @@ class TopicEventRequest(_message.Message):
     pubsub_name: str
     path: str
     extensions: _struct_pb2.Struct
-    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., type: _Optional[str] = ..., spec_version: _Optional[str] = ..., data_content_type: _Optional[str] = ..., data: _Optional[bytes] = ..., topic: _Optional[str] = ..., pubsub_name: _Optional[str] = ..., path: _Optional[str] = ..., extensions: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., type: _Optional[str] = ..., spec_version: _Optional[str] = ..., data_content_type: _Optional[str] = ..., data: _Optional[_bytes] = ..., topic: _Optional[str] = ..., pubsub_name: _Optional[str] = ..., path: _Optional[str] = ..., extensions: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ...) -> None: ...
 
 class TopicEventResponse(_message.Message):
     __slots__ = ("status",)
@@ -84,7 +85,7 @@ class TopicEventCERequest(_message.Message):
     data_content_type: str
     data: bytes
     extensions: _struct_pb2.Struct
-    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., type: _Optional[str] = ..., spec_version: _Optional[str] = ..., data_content_type: _Optional[str] = ..., data: _Optional[bytes] = ..., extensions: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., type: _Optional[str] = ..., spec_version: _Optional[str] = ..., data_content_type: _Optional[str] = ..., data: _Optional[_bytes] = ..., extensions: _Optional[_Union[_struct_pb2.Struct, _Mapping[str, object]]] = ...) -> None: ...
 
 class TopicEventBulkRequestEntry(_message.Message):
     __slots__ = ("entry_id", "bytes", "cloud_event", "content_type", "metadata")
@@ -105,7 +106,7 @@ class TopicEventBulkRequestEntry(_message.Message):
     cloud_event: TopicEventCERequest
     content_type: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, entry_id: _Optional[str] = ..., bytes: _Optional[bytes] = ..., cloud_event: _Optional[_Union[TopicEventCERequest, _Mapping[str, object]]] = ..., content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, entry_id: _Optional[str] = ..., bytes: _Optional[_bytes] = ..., cloud_event: _Optional[_Union[TopicEventCERequest, _Mapping[str, object]]] = ..., content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class TopicEventBulkRequest(_message.Message):
     __slots__ = ("id", "entries", "metadata", "topic", "pubsub_name", "type", "path")
@@ -161,7 +162,7 @@ class BindingEventRequest(_message.Message):
     name: str
     data: bytes
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[_bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class BindingEventResponse(_message.Message):
     __slots__ = ("store_name", "states", "to", "data", "concurrency")
@@ -181,7 +182,7 @@ class BindingEventResponse(_message.Message):
     to: _containers.RepeatedScalarFieldContainer[str]
     data: bytes
     concurrency: BindingEventResponse.BindingEventConcurrency
-    def __init__(self, store_name: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_common_pb2.StateItem, _Mapping[str, object]]]] = ..., to: _Optional[_Iterable[str]] = ..., data: _Optional[bytes] = ..., concurrency: _Optional[_Union[BindingEventResponse.BindingEventConcurrency, str]] = ...) -> None: ...
+    def __init__(self, store_name: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_common_pb2.StateItem, _Mapping[str, object]]]] = ..., to: _Optional[_Iterable[str]] = ..., data: _Optional[_bytes] = ..., concurrency: _Optional[_Union[BindingEventResponse.BindingEventConcurrency, str]] = ...) -> None: ...
 
 class ListTopicSubscriptionsResponse(_message.Message):
     __slots__ = ("subscriptions",)

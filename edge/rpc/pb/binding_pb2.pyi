@@ -3,6 +3,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
+from builtins import bytes as _bytes
 from typing import ClassVar as _ClassVar, Optional as _Optional
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -24,7 +25,7 @@ class InvokeBindingRequest(_message.Message):
     data: bytes
     metadata: _containers.ScalarMap[str, str]
     operation: str
-    def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ..., operation: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[_bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ..., operation: _Optional[str] = ...) -> None: ...
 
 class InvokeBindingResponse(_message.Message):
     __slots__ = ("data", "metadata")
@@ -39,4 +40,4 @@ class InvokeBindingResponse(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, data: _Optional[bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, data: _Optional[_bytes] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...

@@ -8,6 +8,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
+from builtins import bytes as _bytes
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -68,7 +69,7 @@ class StreamPayload(_message.Message):
     SEQ_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     seq: int
-    def __init__(self, data: _Optional[bytes] = ..., seq: _Optional[int] = ...) -> None: ...
+    def __init__(self, data: _Optional[_bytes] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class StateItem(_message.Message):
     __slots__ = ("key", "value", "etag", "metadata", "options")
@@ -89,7 +90,7 @@ class StateItem(_message.Message):
     etag: Etag
     metadata: _containers.ScalarMap[str, str]
     options: StateOptions
-    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., etag: _Optional[_Union[Etag, _Mapping[str, object]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., options: _Optional[_Union[StateOptions, _Mapping[str, object]]] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[_bytes] = ..., etag: _Optional[_Union[Etag, _Mapping[str, object]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., options: _Optional[_Union[StateOptions, _Mapping[str, object]]] = ...) -> None: ...
 
 class Etag(_message.Message):
     __slots__ = ("value",)
@@ -156,4 +157,4 @@ class JobFailurePolicyConstant(_message.Message):
     MAX_RETRIES_FIELD_NUMBER: _ClassVar[int]
     interval: _duration_pb2.Duration
     max_retries: int
-    def __init__(self, interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_retries: _Optional[int] = ...) -> None: ...
+    def __init__(self, interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping[str, object]]] = ..., max_retries: _Optional[int] = ...) -> None: ...

@@ -4,6 +4,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
+from builtins import bytes as _bytes
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -46,7 +47,7 @@ class SubtleEncryptRequest(_message.Message):
     key_name: str
     nonce: bytes
     associated_data: bytes
-    def __init__(self, component_name: _Optional[str] = ..., plaintext: _Optional[bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ..., nonce: _Optional[bytes] = ..., associated_data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, component_name: _Optional[str] = ..., plaintext: _Optional[_bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ..., nonce: _Optional[_bytes] = ..., associated_data: _Optional[_bytes] = ...) -> None: ...
 
 class SubtleEncryptResponse(_message.Message):
     __slots__ = ("ciphertext", "tag")
@@ -54,7 +55,7 @@ class SubtleEncryptResponse(_message.Message):
     TAG_FIELD_NUMBER: _ClassVar[int]
     ciphertext: bytes
     tag: bytes
-    def __init__(self, ciphertext: _Optional[bytes] = ..., tag: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, ciphertext: _Optional[_bytes] = ..., tag: _Optional[_bytes] = ...) -> None: ...
 
 class SubtleDecryptRequest(_message.Message):
     __slots__ = ("component_name", "ciphertext", "algorithm", "key_name", "nonce", "tag", "associated_data")
@@ -72,13 +73,13 @@ class SubtleDecryptRequest(_message.Message):
     nonce: bytes
     tag: bytes
     associated_data: bytes
-    def __init__(self, component_name: _Optional[str] = ..., ciphertext: _Optional[bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ..., nonce: _Optional[bytes] = ..., tag: _Optional[bytes] = ..., associated_data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, component_name: _Optional[str] = ..., ciphertext: _Optional[_bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ..., nonce: _Optional[_bytes] = ..., tag: _Optional[_bytes] = ..., associated_data: _Optional[_bytes] = ...) -> None: ...
 
 class SubtleDecryptResponse(_message.Message):
     __slots__ = ("plaintext",)
     PLAINTEXT_FIELD_NUMBER: _ClassVar[int]
     plaintext: bytes
-    def __init__(self, plaintext: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, plaintext: _Optional[_bytes] = ...) -> None: ...
 
 class SubtleWrapKeyRequest(_message.Message):
     __slots__ = ("component_name", "plaintext_key", "algorithm", "key_name", "nonce", "associated_data")
@@ -94,7 +95,7 @@ class SubtleWrapKeyRequest(_message.Message):
     key_name: str
     nonce: bytes
     associated_data: bytes
-    def __init__(self, component_name: _Optional[str] = ..., plaintext_key: _Optional[bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ..., nonce: _Optional[bytes] = ..., associated_data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, component_name: _Optional[str] = ..., plaintext_key: _Optional[_bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ..., nonce: _Optional[_bytes] = ..., associated_data: _Optional[_bytes] = ...) -> None: ...
 
 class SubtleWrapKeyResponse(_message.Message):
     __slots__ = ("wrapped_key", "tag")
@@ -102,7 +103,7 @@ class SubtleWrapKeyResponse(_message.Message):
     TAG_FIELD_NUMBER: _ClassVar[int]
     wrapped_key: bytes
     tag: bytes
-    def __init__(self, wrapped_key: _Optional[bytes] = ..., tag: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, wrapped_key: _Optional[_bytes] = ..., tag: _Optional[_bytes] = ...) -> None: ...
 
 class SubtleUnwrapKeyRequest(_message.Message):
     __slots__ = ("component_name", "wrapped_key", "algorithm", "key_name", "nonce", "tag", "associated_data")
@@ -120,13 +121,13 @@ class SubtleUnwrapKeyRequest(_message.Message):
     nonce: bytes
     tag: bytes
     associated_data: bytes
-    def __init__(self, component_name: _Optional[str] = ..., wrapped_key: _Optional[bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ..., nonce: _Optional[bytes] = ..., tag: _Optional[bytes] = ..., associated_data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, component_name: _Optional[str] = ..., wrapped_key: _Optional[_bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ..., nonce: _Optional[_bytes] = ..., tag: _Optional[_bytes] = ..., associated_data: _Optional[_bytes] = ...) -> None: ...
 
 class SubtleUnwrapKeyResponse(_message.Message):
     __slots__ = ("plaintext_key",)
     PLAINTEXT_KEY_FIELD_NUMBER: _ClassVar[int]
     plaintext_key: bytes
-    def __init__(self, plaintext_key: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, plaintext_key: _Optional[_bytes] = ...) -> None: ...
 
 class SubtleSignRequest(_message.Message):
     __slots__ = ("component_name", "digest", "algorithm", "key_name")
@@ -138,13 +139,13 @@ class SubtleSignRequest(_message.Message):
     digest: bytes
     algorithm: str
     key_name: str
-    def __init__(self, component_name: _Optional[str] = ..., digest: _Optional[bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ...) -> None: ...
+    def __init__(self, component_name: _Optional[str] = ..., digest: _Optional[_bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ...) -> None: ...
 
 class SubtleSignResponse(_message.Message):
     __slots__ = ("signature",)
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     signature: bytes
-    def __init__(self, signature: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, signature: _Optional[_bytes] = ...) -> None: ...
 
 class SubtleVerifyRequest(_message.Message):
     __slots__ = ("component_name", "digest", "algorithm", "key_name", "signature")
@@ -158,7 +159,7 @@ class SubtleVerifyRequest(_message.Message):
     algorithm: str
     key_name: str
     signature: bytes
-    def __init__(self, component_name: _Optional[str] = ..., digest: _Optional[bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, component_name: _Optional[str] = ..., digest: _Optional[_bytes] = ..., algorithm: _Optional[str] = ..., key_name: _Optional[str] = ..., signature: _Optional[_bytes] = ...) -> None: ...
 
 class SubtleVerifyResponse(_message.Message):
     __slots__ = ("valid",)

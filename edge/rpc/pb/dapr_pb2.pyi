@@ -16,6 +16,7 @@ from edge.rpc.pb import workflow_pb2 as _workflow_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from builtins import bytes as _bytes
 from typing import ClassVar as _ClassVar
 
 DESCRIPTOR: _descriptor.FileDescriptor

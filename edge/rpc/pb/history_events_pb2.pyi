@@ -8,6 +8,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from builtins import bytes as _bytes
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -39,7 +40,7 @@ class ExecutionStartedEvent(_message.Message):
     parentTraceContext: _orchestration_pb2.TraceContext
     workflowSpanID: _wrappers_pb2.StringValue
     tags: _containers.ScalarMap[str, str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., workflowInstance: _Optional[_Union[_orchestration_pb2.WorkflowInstance, _Mapping[str, object]]] = ..., parentInstance: _Optional[_Union[_orchestration_pb2.ParentInstanceInfo, _Mapping[str, object]]] = ..., scheduledStartTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., parentTraceContext: _Optional[_Union[_orchestration_pb2.TraceContext, _Mapping[str, object]]] = ..., workflowSpanID: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., workflowInstance: _Optional[_Union[_orchestration_pb2.WorkflowInstance, _Mapping[str, object]]] = ..., parentInstance: _Optional[_Union[_orchestration_pb2.ParentInstanceInfo, _Mapping[str, object]]] = ..., scheduledStartTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., parentTraceContext: _Optional[_Union[_orchestration_pb2.TraceContext, _Mapping[str, object]]] = ..., workflowSpanID: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class ExecutionCompletedEvent(_message.Message):
     __slots__ = ("workflowStatus", "result", "failureDetails")
@@ -89,7 +90,7 @@ class TaskCompletedEvent(_message.Message):
     taskExecutionId: str
     attestation: bytes
     signerCertificate: bytes
-    def __init__(self, taskScheduledId: _Optional[int] = ..., result: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., taskExecutionId: _Optional[str] = ..., attestation: _Optional[bytes] = ..., signerCertificate: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, taskScheduledId: _Optional[int] = ..., result: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., taskExecutionId: _Optional[str] = ..., attestation: _Optional[_bytes] = ..., signerCertificate: _Optional[_bytes] = ...) -> None: ...
 
 class TaskFailedEvent(_message.Message):
     __slots__ = ("taskScheduledId", "failureDetails", "taskExecutionId", "attestation", "signerCertificate")
@@ -103,7 +104,7 @@ class TaskFailedEvent(_message.Message):
     taskExecutionId: str
     attestation: bytes
     signerCertificate: bytes
-    def __init__(self, taskScheduledId: _Optional[int] = ..., failureDetails: _Optional[_Union[_orchestration_pb2.TaskFailureDetails, _Mapping[str, object]]] = ..., taskExecutionId: _Optional[str] = ..., attestation: _Optional[bytes] = ..., signerCertificate: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, taskScheduledId: _Optional[int] = ..., failureDetails: _Optional[_Union[_orchestration_pb2.TaskFailureDetails, _Mapping[str, object]]] = ..., taskExecutionId: _Optional[str] = ..., attestation: _Optional[_bytes] = ..., signerCertificate: _Optional[_bytes] = ...) -> None: ...
 
 class ChildWorkflowInstanceCreatedEvent(_message.Message):
     __slots__ = ("instanceId", "name", "version", "input", "parentTraceContext", "rerunParentInstanceInfo", "historyPropagationScope")
@@ -133,7 +134,7 @@ class ChildWorkflowInstanceCompletedEvent(_message.Message):
     result: _wrappers_pb2.StringValue
     attestation: bytes
     signerCertificate: bytes
-    def __init__(self, taskScheduledId: _Optional[int] = ..., result: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., attestation: _Optional[bytes] = ..., signerCertificate: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, taskScheduledId: _Optional[int] = ..., result: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., attestation: _Optional[_bytes] = ..., signerCertificate: _Optional[_bytes] = ...) -> None: ...
 
 class ChildWorkflowInstanceFailedEvent(_message.Message):
     __slots__ = ("taskScheduledId", "failureDetails", "attestation", "signerCertificate")
@@ -145,7 +146,7 @@ class ChildWorkflowInstanceFailedEvent(_message.Message):
     failureDetails: _orchestration_pb2.TaskFailureDetails
     attestation: bytes
     signerCertificate: bytes
-    def __init__(self, taskScheduledId: _Optional[int] = ..., failureDetails: _Optional[_Union[_orchestration_pb2.TaskFailureDetails, _Mapping[str, object]]] = ..., attestation: _Optional[bytes] = ..., signerCertificate: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, taskScheduledId: _Optional[int] = ..., failureDetails: _Optional[_Union[_orchestration_pb2.TaskFailureDetails, _Mapping[str, object]]] = ..., attestation: _Optional[_bytes] = ..., signerCertificate: _Optional[_bytes] = ...) -> None: ...
 
 class DetachedWorkflowInstanceCreatedEvent(_message.Message):
     __slots__ = ("instanceId",)
@@ -191,7 +192,7 @@ class TimerCreatedEvent(_message.Message):
     externalEvent: TimerOriginExternalEvent
     activityRetry: TimerOriginActivityRetry
     childWorkflowRetry: TimerOriginChildWorkflowRetry
-    def __init__(self, fireAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., name: _Optional[str] = ..., rerunParentInstanceInfo: _Optional[_Union[_orchestration_pb2.RerunParentInstanceInfo, _Mapping[str, object]]] = ..., createTimer: _Optional[_Union[TimerOriginCreateTimer, _Mapping[str, object]]] = ..., externalEvent: _Optional[_Union[TimerOriginExternalEvent, _Mapping[str, object]]] = ..., activityRetry: _Optional[_Union[TimerOriginActivityRetry, _Mapping[str, object]]] = ..., childWorkflowRetry: _Optional[_Union[TimerOriginChildWorkflowRetry, _Mapping[str, object]]] = ...) -> None: ...
+    def __init__(self, fireAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., name: _Optional[str] = ..., rerunParentInstanceInfo: _Optional[_Union[_orchestration_pb2.RerunParentInstanceInfo, _Mapping[str, object]]] = ..., createTimer: _Optional[_Union[TimerOriginCreateTimer, _Mapping[str, object]]] = ..., externalEvent: _Optional[_Union[TimerOriginExternalEvent, _Mapping[str, object]]] = ..., activityRetry: _Optional[_Union[TimerOriginActivityRetry, _Mapping[str, object]]] = ..., childWorkflowRetry: _Optional[_Union[TimerOriginChildWorkflowRetry, _Mapping[str, object]]] = ...) -> None: ...
 
 class TimerFiredEvent(_message.Message):
     __slots__ = ("fireAt", "timerId")
@@ -199,7 +200,7 @@ class TimerFiredEvent(_message.Message):
     TIMERID_FIELD_NUMBER: _ClassVar[int]
     fireAt: _timestamp_pb2.Timestamp
     timerId: int
-    def __init__(self, fireAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., timerId: _Optional[int] = ...) -> None: ...
+    def __init__(self, fireAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., timerId: _Optional[int] = ...) -> None: ...
 
 class WorkflowStartedEvent(_message.Message):
     __slots__ = ("version",)
@@ -303,7 +304,7 @@ class HistoryEvent(_message.Message):
     executionStalled: ExecutionStalledEvent
     detachedWorkflowInstanceCreated: DetachedWorkflowInstanceCreatedEvent
     router: _orchestration_pb2.TaskRouter
-    def __init__(self, eventId: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., executionStarted: _Optional[_Union[ExecutionStartedEvent, _Mapping[str, object]]] = ..., executionCompleted: _Optional[_Union[ExecutionCompletedEvent, _Mapping[str, object]]] = ..., executionTerminated: _Optional[_Union[ExecutionTerminatedEvent, _Mapping[str, object]]] = ..., taskScheduled: _Optional[_Union[TaskScheduledEvent, _Mapping[str, object]]] = ..., taskCompleted: _Optional[_Union[TaskCompletedEvent, _Mapping[str, object]]] = ..., taskFailed: _Optional[_Union[TaskFailedEvent, _Mapping[str, object]]] = ..., childWorkflowInstanceCreated: _Optional[_Union[ChildWorkflowInstanceCreatedEvent, _Mapping[str, object]]] = ..., childWorkflowInstanceCompleted: _Optional[_Union[ChildWorkflowInstanceCompletedEvent, _Mapping[str, object]]] = ..., childWorkflowInstanceFailed: _Optional[_Union[ChildWorkflowInstanceFailedEvent, _Mapping[str, object]]] = ..., timerCreated: _Optional[_Union[TimerCreatedEvent, _Mapping[str, object]]] = ..., timerFired: _Optional[_Union[TimerFiredEvent, _Mapping[str, object]]] = ..., workflowStarted: _Optional[_Union[WorkflowStartedEvent, _Mapping[str, object]]] = ..., workflowCompleted: _Optional[_Union[WorkflowCompletedEvent, _Mapping[str, object]]] = ..., eventSent: _Optional[_Union[EventSentEvent, _Mapping[str, object]]] = ..., eventRaised: _Optional[_Union[EventRaisedEvent, _Mapping[str, object]]] = ..., continueAsNew: _Optional[_Union[ContinueAsNewEvent, _Mapping[str, object]]] = ..., executionSuspended: _Optional[_Union[ExecutionSuspendedEvent, _Mapping[str, object]]] = ..., executionResumed: _Optional[_Union[ExecutionResumedEvent, _Mapping[str, object]]] = ..., executionStalled: _Optional[_Union[ExecutionStalledEvent, _Mapping[str, object]]] = ..., detachedWorkflowInstanceCreated: _Optional[_Union[DetachedWorkflowInstanceCreatedEvent, _Mapping[str, object]]] = ..., router: _Optional[_Union[_orchestration_pb2.TaskRouter, _Mapping[str, object]]] = ...) -> None: ...
+    def __init__(self, eventId: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., executionStarted: _Optional[_Union[ExecutionStartedEvent, _Mapping[str, object]]] = ..., executionCompleted: _Optional[_Union[ExecutionCompletedEvent, _Mapping[str, object]]] = ..., executionTerminated: _Optional[_Union[ExecutionTerminatedEvent, _Mapping[str, object]]] = ..., taskScheduled: _Optional[_Union[TaskScheduledEvent, _Mapping[str, object]]] = ..., taskCompleted: _Optional[_Union[TaskCompletedEvent, _Mapping[str, object]]] = ..., taskFailed: _Optional[_Union[TaskFailedEvent, _Mapping[str, object]]] = ..., childWorkflowInstanceCreated: _Optional[_Union[ChildWorkflowInstanceCreatedEvent, _Mapping[str, object]]] = ..., childWorkflowInstanceCompleted: _Optional[_Union[ChildWorkflowInstanceCompletedEvent, _Mapping[str, object]]] = ..., childWorkflowInstanceFailed: _Optional[_Union[ChildWorkflowInstanceFailedEvent, _Mapping[str, object]]] = ..., timerCreated: _Optional[_Union[TimerCreatedEvent, _Mapping[str, object]]] = ..., timerFired: _Optional[_Union[TimerFiredEvent, _Mapping[str, object]]] = ..., workflowStarted: _Optional[_Union[WorkflowStartedEvent, _Mapping[str, object]]] = ..., workflowCompleted: _Optional[_Union[WorkflowCompletedEvent, _Mapping[str, object]]] = ..., eventSent: _Optional[_Union[EventSentEvent, _Mapping[str, object]]] = ..., eventRaised: _Optional[_Union[EventRaisedEvent, _Mapping[str, object]]] = ..., continueAsNew: _Optional[_Union[ContinueAsNewEvent, _Mapping[str, object]]] = ..., executionSuspended: _Optional[_Union[ExecutionSuspendedEvent, _Mapping[str, object]]] = ..., executionResumed: _Optional[_Union[ExecutionResumedEvent, _Mapping[str, object]]] = ..., executionStalled: _Optional[_Union[ExecutionStalledEvent, _Mapping[str, object]]] = ..., detachedWorkflowInstanceCreated: _Optional[_Union[DetachedWorkflowInstanceCreatedEvent, _Mapping[str, object]]] = ..., router: _Optional[_Union[_orchestration_pb2.TaskRouter, _Mapping[str, object]]] = ...) -> None: ...
 
 class PropagatedHistoryChunk(_message.Message):
     __slots__ = ("rawEvents", "appId", "instanceId", "workflowName", "rawSignatures", "signingCertChains")

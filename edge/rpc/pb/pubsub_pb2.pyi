@@ -4,6 +4,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from builtins import bytes as _bytes
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -27,7 +28,7 @@ class PublishEventRequest(_message.Message):
     data: bytes
     data_content_type: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, pubsub_name: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[bytes] = ..., data_content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, pubsub_name: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_bytes] = ..., data_content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class BulkPublishRequest(_message.Message):
     __slots__ = ("pubsub_name", "topic", "entries", "metadata")
@@ -65,7 +66,7 @@ class BulkPublishRequestEntry(_message.Message):
     event: bytes
     content_type: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, entry_id: _Optional[str] = ..., event: _Optional[bytes] = ..., content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, entry_id: _Optional[str] = ..., event: _Optional[_bytes] = ..., content_type: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class BulkPublishResponse(_message.Message):
     __slots__ = ("failedEntries",)

@@ -4,6 +4,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from builtins import bytes as _bytes
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -71,7 +72,7 @@ class BulkStateItem(_message.Message):
     etag: str
     error: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, key: _Optional[str] = ..., data: _Optional[bytes] = ..., etag: _Optional[str] = ..., error: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., data: _Optional[_bytes] = ..., etag: _Optional[str] = ..., error: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class GetStateResponse(_message.Message):
     __slots__ = ("data", "etag", "metadata")
@@ -88,7 +89,7 @@ class GetStateResponse(_message.Message):
     data: bytes
     etag: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, data: _Optional[bytes] = ..., etag: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, data: _Optional[_bytes] = ..., etag: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class DeleteStateRequest(_message.Message):
     __slots__ = ("store_name", "key", "etag", "options", "metadata")
@@ -154,7 +155,7 @@ class QueryStateItem(_message.Message):
     data: bytes
     etag: str
     error: str
-    def __init__(self, key: _Optional[str] = ..., data: _Optional[bytes] = ..., etag: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., data: _Optional[_bytes] = ..., etag: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
 
 class QueryStateResponse(_message.Message):
     __slots__ = ("results", "token", "metadata")

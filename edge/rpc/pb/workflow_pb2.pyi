@@ -6,6 +6,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
+from builtins import bytes as _bytes
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -39,7 +40,7 @@ class GetWorkflowResponse(_message.Message):
     last_updated_at: _timestamp_pb2.Timestamp
     runtime_status: str
     properties: _containers.ScalarMap[str, str]
-    def __init__(self, instance_id: _Optional[str] = ..., workflow_name: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., runtime_status: _Optional[str] = ..., properties: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, instance_id: _Optional[str] = ..., workflow_name: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., last_updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., runtime_status: _Optional[str] = ..., properties: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class StartWorkflowRequest(_message.Message):
     __slots__ = ("instance_id", "workflow_component", "workflow_name", "options", "input")
@@ -60,7 +61,7 @@ class StartWorkflowRequest(_message.Message):
     workflow_name: str
     options: _containers.ScalarMap[str, str]
     input: bytes
-    def __init__(self, instance_id: _Optional[str] = ..., workflow_component: _Optional[str] = ..., workflow_name: _Optional[str] = ..., options: _Optional[_Mapping[str, str]] = ..., input: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, instance_id: _Optional[str] = ..., workflow_component: _Optional[str] = ..., workflow_name: _Optional[str] = ..., options: _Optional[_Mapping[str, str]] = ..., input: _Optional[_bytes] = ...) -> None: ...
 
 class StartWorkflowResponse(_message.Message):
     __slots__ = ("instance_id",)
@@ -102,7 +103,7 @@ class RaiseEventWorkflowRequest(_message.Message):
     workflow_component: str
     event_name: str
     event_data: bytes
-    def __init__(self, instance_id: _Optional[str] = ..., workflow_component: _Optional[str] = ..., event_name: _Optional[str] = ..., event_data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, instance_id: _Optional[str] = ..., workflow_component: _Optional[str] = ..., event_name: _Optional[str] = ..., event_data: _Optional[_bytes] = ...) -> None: ...
 
 class PurgeWorkflowRequest(_message.Message):
     __slots__ = ("instance_id", "workflow_component")
