@@ -280,3 +280,70 @@ NO_APP_ID = Code(
 NOT_READY = Code(500, "ERR_HEALTH_NOT_READY", Grpc.UNAVAILABLE, "dapr is not ready: {targets}")
 OUTBOUND_NOT_READY = Code(500, "ERR_OUTBOUND_HEALTH_NOT_READY", Grpc.UNAVAILABLE, "dapr outbound is not ready")
 HEALTH_APP_ID = Code(500, "ERR_HEALTH_APPID_NOT_MATCH", Grpc.INVALID_ARGUMENT, "dapr app-id does not match")
+
+WORKFLOW_ID_MISSING = Code(400, "ERR_INSTANCE_ID_PROVIDED_MISSING", Grpc.INVALID_ARGUMENT, "no instance ID was provided")
+WORKFLOW_ID_INVALID = Code(
+    400,
+    "ERR_INSTANCE_ID_INVALID",
+    Grpc.INVALID_ARGUMENT,
+    "workflow instance ID '{id}' is invalid: only alphanumeric and underscore characters are allowed",
+)
+WORKFLOW_ID_LONG = Code(
+    400, "ERR_INSTANCE_ID_TOO_LONG", Grpc.INVALID_ARGUMENT, "workflow instance ID exceeds the max length of {max} characters"
+)
+WORKFLOW_NAME_MISSING = Code(400, "ERR_WORKFLOW_NAME_MISSING", Grpc.INVALID_ARGUMENT, "workflow name is not configured")
+WORKFLOW_EVENT_MISSING = Code(400, "ERR_WORKFLOW_EVENT_NAME_MISSING", Grpc.INVALID_ARGUMENT, "missing workflow event name")
+WORKFLOW_NOT_FOUND = Code(404, "ERR_INSTANCE_ID_NOT_FOUND", Grpc.NOT_FOUND, "unable to find workflow with the provided instance ID: {id}")
+WORKFLOW_START = Code(500, "ERR_START_WORKFLOW", Grpc.INTERNAL, "error starting workflow '{name}': {error}")
+WORKFLOW_GET = Code(500, "ERR_GET_WORKFLOW", Grpc.INTERNAL, "error while getting workflow info on instance '{id}': {error}")
+WORKFLOW_PAUSE = Code(500, "ERR_PAUSE_WORKFLOW", Grpc.INTERNAL, "error pausing workflow {id}: {error}")
+WORKFLOW_RESUME = Code(500, "ERR_RESUME_WORKFLOW", Grpc.INTERNAL, "error resuming workflow {id}: {error}")
+WORKFLOW_TERMINATE = Code(500, "ERR_TERMINATE_WORKFLOW", Grpc.INTERNAL, "error terminating workflow '{id}': {error}")
+WORKFLOW_PURGE = Code(500, "ERR_PURGE_WORKFLOW", Grpc.INTERNAL, "error purging workflow {id}: {error}")
+WORKFLOW_RAISE = Code(500, "ERR_RAISE_EVENT_WORKFLOW", Grpc.INTERNAL, "error raising event on workflow '{id}': {error}")
+
+ACTOR_REMINDER_NOT_HOSTED = Code(
+    403, "ERR_ACTOR_REMINDER_NON_HOSTED", Grpc.PERMISSION_DENIED, "operations on actor reminders are only possible on hosted actor types"
+)
+ACTOR_RESERVED = Code(
+    403,
+    "ERR_ACTOR_TYPE_RESERVED",
+    Grpc.PERMISSION_DENIED,
+    'actor type "{type}" is reserved for the Dapr workflow runtime; direct actor API access is not permitted',
+)
+ACTOR_NO_STORE = Code(
+    500,
+    "ERR_ACTOR_RUNTIME_NOT_FOUND",
+    Grpc.INTERNAL,
+    "the state store is not configured to use the actor runtime."
+    ' Have you set the - name: actorStateStore value: "true" in your state store component file?',
+)
+ACTOR_NO_APP = Code(400, "ERR_ACTOR_NO_APP_CHANNEL", Grpc.UNAVAILABLE, "app channel is not initialized")
+ACTOR_CLOSED = Code(503, "ERR_ACTOR_RUNTIME_CLOSED", Grpc.UNAVAILABLE, "actor runtime is closed")
+ACTOR_INACTIVE = Code(400, "ERR_ACTOR_INSTANCE_MISSING", Grpc.INTERNAL, "actor instance is missing")
+ACTOR_INVOKE = Code(500, "ERR_ACTOR_INVOKE_METHOD", Grpc.INTERNAL, "error invoke actor method: {error}")
+ACTOR_STACK_DEPTH = Code(500, "ERR_ACTOR_STACK_DEPTH", Grpc.RESOURCE_EXHAUSTED, "maximum stack depth exceeded")
+ACTOR_STATE_GET = Code(500, "ERR_ACTOR_STATE_GET", Grpc.INTERNAL, "error getting actor state: {error}")
+ACTOR_STATE_SAVE = Code(500, "ERR_ACTOR_STATE_TRANSACTION_SAVE", Grpc.INTERNAL, "error saving actor transaction state: {error}")
+ACTOR_REMINDER_CREATE = Code(500, "ERR_ACTOR_REMINDER_CREATE", Grpc.INTERNAL, "error creating actor reminder: {error}")
+ACTOR_REMINDER_GET = Code(500, "ERR_ACTOR_REMINDER_GET", Grpc.INTERNAL, "error getting actor reminder: {error}")
+ACTOR_REMINDER_DELETE = Code(500, "ERR_ACTOR_REMINDER_DELETE", Grpc.INTERNAL, "error deleting actor reminder: {error}")
+ACTOR_REMINDER_MISSING = Code(404, "ERR_ACTOR_REMINDER_NOT_FOUND", Grpc.NOT_FOUND, "actor reminder not found: {name}")
+ACTOR_REMINDER_EXISTS = Code(409, "ERR_ACTOR_REMINDER_ALREADY_EXISTS", Grpc.ALREADY_EXISTS, "actor reminder already exists: {name}")
+ACTOR_TIMER_CREATE = Code(500, "ERR_ACTOR_TIMER_CREATE", Grpc.INTERNAL, "error creating actor timer: {error}")
+
+JOB_EMPTY = Code(400, "DAPR_SCHEDULER_EMPTY", Grpc.INVALID_ARGUMENT, "Job is empty", "DAPR_SCHEDULER_EMPTY")
+JOB_NAME_EMPTY = Code(400, "DAPR_SCHEDULER_JOB_NAME_EMPTY", Grpc.INVALID_ARGUMENT, "Name is empty", "DAPR_SCHEDULER_JOB_NAME_EMPTY")
+JOB_NAME_IN_BODY = Code(
+    400, "DAPR_SCHEDULER_JOB_NAME", Grpc.INVALID_ARGUMENT, "Set the job name in the url only", "DAPR_SCHEDULER_JOB_NAME"
+)
+JOB_NO_SCHEDULE = Code(400, "DAPR_SCHEDULER_SCHEDULE_EMPTY", Grpc.INVALID_ARGUMENT, "Schedule is empty", "DAPR_SCHEDULER_SCHEDULE_EMPTY")
+JOB_SCHEDULE = Code(
+    500, "DAPR_SCHEDULER_SCHEDULE_JOB", Grpc.INTERNAL, "failed to schedule job due to: {error}", "DAPR_SCHEDULER_SCHEDULE_JOB"
+)
+JOB_EXISTS = Code(
+    409, "DAPR_SCHEDULER_SCHEDULE_JOB", Grpc.ALREADY_EXISTS, "failed to schedule job due to: {error}", "DAPR_SCHEDULER_SCHEDULE_JOB"
+)
+JOB_GET = Code(500, "DAPR_SCHEDULER_GET_JOB", Grpc.INTERNAL, "failed to get job due to: {error}", "DAPR_SCHEDULER_GET_JOB")
+JOB_LIST = Code(500, "DAPR_SCHEDULER_LIST_JOBS", Grpc.INTERNAL, "failed to list jobs due to: {error}", "DAPR_SCHEDULER_LIST_JOBS")
+JOB_DELETE = Code(500, "DAPR_SCHEDULER_DELETE_JOB", Grpc.INTERNAL, "failed to delete job due to: {error}", "DAPR_SCHEDULER_DELETE_JOB")
