@@ -1,0 +1,416 @@
+"""The engine: hands turns and activities to the apps' workers, takes their results, keeps timers. What must survive is in the store.
+
+At most one turn of an instance is in flight. A worker that goes away gives its items back after `REDISPATCH` seconds. Nothing
+is kept in memory for an instance that waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge.blocks.workflow import store, turn, wire
+from edge.database import Database
+from edge.tasks import Tasks
+
+log = logging.getLogger("dapr.runtime.wfengine")
+REDISPATCH = 2.0
+CONTINUE_LIMIT = 20
+LONGEST_SLEEP = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Concurrency of one app (0 = none) and retention after the end in seconds by status (None = keep)."""
+
+    workflows: int = 0
+    activities: int = 0
+    retention: dict[int, float] = field(default_factory=dict)
+
+
+class Worker:
+    """One GetWorkItems stream of an app. Items wait in its queue until the stream takes them."""
+
+    def __init__(self, app: str) -> None:
+        self.app = app
+        self.queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.turns: set[int] = set()
+        self.activities: set[int] = set()
+
+    def load(self) -> int:
+        return len(self.turns) + len(self.activities)
+
+
+@dataclass(slots=True)
+class _Activity:
+    row: int
+    number: int
+    task: int
+    instance_id: str
+    worker: Worker
+
+
+class Engine:
+    """Workflows of all apps of the daemon."""
+
+    def __init__(self, database: Database, tasks: Tasks, limits: Callable[[str], Limits] | None = None) -> None:
+        self.database, self._tasks = database, tasks
+        self._limits = limits or (lambda app: Limits())
+        self._workers: dict[str, list[Worker]] = {}
+        self._ready: dict[str, dict[int, None]] = {}
+        self._turns: dict[int, tuple[turn.Turn, Worker]] = {}
+        self._by_id: dict[tuple[str, str], int] = {}
+        self._activities: dict[tuple[str, str, int], _Activity] = {}
+        self._waiting_activities: dict[str, collections.deque[tuple[int, int, int, bytes]]] = {}
+        self._known_activities: set[int] = set()
+        self._watchers: dict[tuple[str, str], list[asyncio.Future[None]]] = {}
+        self._wake_timer = asyncio.Event()
+        self._committing: set[int] = set()
+        self._opened = False
+        self.on_workers: Callable[[str, int], None] = lambda app, count: None
+
+    async def open(self) -> None:
+        """Make the tables, find what waits, start the timer. Called at the first use, so an unused engine costs nothing."""
+        if self._opened:
+            return
+        self._opened = True
+        ready, activities = await self.database.write(self._load)
+        for number, app in ready:
+            self._ready.setdefault(app, {})[number] = None
+        self._queue_activities(activities)
+        self._tasks.spawn("workflow timers", self._run_timers)
+
+    @staticmethod
+    def _load(tx: Any) -> tuple[list[tuple[int, str]], list[tuple[int, int, int, str, bytes]]]:
+        tx.executescript(store.SCHEMA) if not _has_tables(tx) else None
+        return store.ready(tx), store.activities(tx)
+
+    # --- workers
+    async def work_items(self, app: str) -> AsyncIterator[Any]:
+        """The items of one worker stream, until it is closed."""
+        await self.open()
+        worker = Worker(app)
+        self._workers.setdefault(app, []).append(worker)
+        self.on_workers(app, len(self._workers[app]))
+        self._dispatch(app)
+        try:
+            while True:
+                yield await worker.queue.get()
+        finally:
+            self._workers[app].remove(worker)
+            self.on_workers(app, len(self._workers[app]))
+            self._give_back(worker)
+
+    def workers(self, app: str) -> int:
+        """Connected worker streams."""
+        return len(self._workers.get(app, ()))
+
+    def _give_back(self, worker: Worker) -> None:
+        lost = [number for number, (_, owner) in self._turns.items() if owner is worker]
+        for number in lost:
+            given, _ = self._turns.pop(number)
+            self._by_id.pop((given.head.app, given.head.id), None)
+        activities = [activity for activity in self._activities.values() if activity.worker is worker]
+        for activity in activities:
+            del self._activities[(worker.app, activity.instance_id, activity.task)]
+        if lost or activities:
+            loop = asyncio.get_running_loop()
+            loop.call_later(REDISPATCH, self._again, worker.app, lost, [a.row for a in activities])
+
+    def _again(self, app: str, numbers: list[int], rows: list[int]) -> None:
+        for number in numbers:
+            self._ready.setdefault(app, {})[number] = None
+        if rows:
+            self._known_activities.difference_update(rows)
+            self._tasks.start("workflow activities again", self._reload_activities(rows))
+        self._dispatch(app)
+
+    async def _reload_activities(self, rows: list[int]) -> None:
+        found = await self.database.write(lambda tx: [a for a in store.activities(tx, min(rows) - 1) if a[0] in set(rows)])
+        self._queue_activities(found)
+
+    def _queue_activities(self, rows: list[tuple[int, int, int, str, bytes]]) -> None:
+        apps = set()
+        for row, number, task, target, item in rows:
+            if row not in self._known_activities:
+                self._known_activities.add(row)
+                self._waiting_activities.setdefault(target, collections.deque()).append((row, number, task, item))
+                apps.add(target)
+        for app in apps:
+            self._dispatch(app)
+
+    def _least_loaded(self, app: str) -> Worker | None:
+        workers = self._workers.get(app)
+        return min(workers, key=Worker.load) if workers else None
+
+    def _dispatch(self, app: str) -> None:
+        """Hand out what can be handed out to this app's workers."""
+        if not self._workers.get(app):
+            return
+        limits = self._limits(app)
+        waiting = self._waiting_activities.get(app)
+        while waiting and (worker := self._least_loaded(app)):
+            if limits.activities and sum(len(w.activities) for w in self._workers[app]) >= limits.activities:
+                break
+            self._send_activity(worker, *waiting.popleft())
+        ready = self._ready.get(app)
+        if not ready:
+            return
+        for number in tuple(ready):
+            if limits.workflows and sum(len(w.turns) for w in self._workers[app]) >= limits.workflows:
+                break
+            if number in self._turns or number in self._committing:
+                continue
+            del ready[number]
+            self._committing.add(number)
+            self._tasks.start("workflow turn", self._send_turn(app, number))
+
+    def _send_activity(self, worker: Worker, row: int, number: int, task: int, item: bytes) -> None:
+        request = wire.ActivityRequest.FromString(item)
+        instance_id = request.workflowInstance.instanceId
+        self._activities[(worker.app, instance_id, task)] = _Activity(row, number, task, instance_id, worker)
+        worker.activities.add(row)
+        worker.queue.put_nowait(wire.WorkItem(activityRequest=request))
+
+    async def _send_turn(self, app: str, number: int) -> None:
+        try:
+            given = await self.database.write(lambda tx: _load_turn(tx, number))
+        finally:
+            self._committing.discard(number)
+        if given is None:
+            return
+        worker = self._least_loaded(app)
+        if worker is None or number in self._turns:
+            self._ready.setdefault(app, {})[number] = None
+            return
+        self._turns[number] = (given, worker)
+        self._by_id[(app, given.head.id)] = number
+        worker.turns.add(number)
+        worker.queue.put_nowait(wire.WorkItem(workflowRequest=turn.request(given)))
+
+    # --- results
+    async def complete_turn(self, app: str, response: Any) -> None:
+        """A worker's answer to a turn; one that nobody waits for is dropped, as Dapr does."""
+        number = self._by_id.pop((app, response.instanceId), None)
+        if number is None:
+            return
+        given, worker = self._turns.pop(number)
+        worker.turns.discard(number)
+        self._committing.add(number)
+        try:
+            changes = await self._commit(given, response)
+        except ValueError as error:
+            log.error("workflow %s of %s: %s; the turn is tried again", given.head.id, app, error)
+            asyncio.get_running_loop().call_later(1.0, self._again, app, [number], [])
+            return
+        finally:
+            self._committing.discard(number)
+        if changes is None:
+            self._mark_ready(app, number)
+            return
+        await self._after_turn(given, changes)
+
+    async def _commit(self, given: turn.Turn, response: Any) -> store.Changes | None:
+        changes = turn.apply(given, response)
+        if changes.finished and (keep := self._limits(given.head.app).retention.get(changes.status)) is not None:
+            changes.purge_at_ms = int((time.time() + keep) * 1000)
+        number, generation = given.head.n, given.head.generation
+
+        def unit(tx: Any) -> bool:
+            self._refuse_taken_children(tx, given, changes)
+            return store.commit_turn(tx, number, generation, changes)
+
+        return changes if await self.database.write(unit) else None
+
+    @staticmethod
+    def _refuse_taken_children(tx: Any, given: turn.Turn, changes: store.Changes) -> None:
+        """A child whose id is taken by an active instance fails at once; over an ended one it begins anew."""
+        free = []
+        for child in changes.children:
+            head = store.instance(tx, child.app, child.id)
+            if head is None or head.status in store.ENDED:
+                free.append(child)
+                continue
+            details = wire.orchestration.TaskFailureDetails(
+                errorType="WorkflowInstanceAlreadyExists", errorMessage=f"an active workflow with ID '{child.id}' already exists"
+            )
+            failed = wire.history.ChildWorkflowInstanceFailedEvent(taskScheduledId=child.task, failureDetails=details)
+            changes.messages.append((given.head.app, given.head.id, wire.event(childWorkflowInstanceFailed=failed).SerializeToString()))
+        changes.children = free
+
+    async def _after_turn(self, given: turn.Turn, changes: store.Changes) -> None:
+        head = given.head
+        if changes.activities:
+            await self.reload(head.n)
+        for child in changes.children:
+            await self.deliver(child.app, child.id)
+        for app, instance_id, _ in changes.messages:
+            await self.deliver(app, instance_id)
+        if changes.timers or changes.purge_at_ms is not None:
+            self._wake_timer.set()
+        self._notify(head.app, head.id)
+        self._mark_ready(head.app, head.n)
+        if changes.finished:
+            await self._cascade(given)
+
+    async def _cascade(self, given: turn.Turn) -> None:
+        ended = next((e.executionTerminated for e in given.new if e.HasField("executionTerminated")), None)
+        if ended is None or not ended.recurse:
+            return
+        for child in await self.database.write(lambda tx: store.children(tx, given.head.app, given.head.id)):
+            if child.status not in wire.TERMINAL:
+                event = wire.event(executionTerminated=wire.history.ExecutionTerminatedEvent(input=ended.input, recurse=True))
+                await self.raise_in(child.app, child.id, event)
+
+    async def complete_activity(self, app: str, response: Any) -> None:
+        """A worker's result of an activity; one that nobody waits for is dropped."""
+        activity = self._activities.pop((app, response.instanceId, response.taskId), None)
+        if activity is None:
+            return
+        activity.worker.activities.discard(activity.row)
+        self._known_activities.discard(activity.row)
+
+        def unit(tx: Any) -> store.Instance | None:
+            head = store.by_number(tx, activity.number)
+            if head is None:
+                return None
+            event = _activity_event(tx, head, response)
+            return head if store.finish_activity(tx, activity.row, activity.number, event.SerializeToString()) else None
+
+        head = await self.database.write(unit)
+        if head is not None:
+            self._mark_ready(head.app, head.n)
+        self._dispatch(app)
+
+    # --- events from outside
+    async def raise_in(self, app: str, instance_id: str, event: Any) -> store.Instance | None:
+        """Store an event for an instance and wake it; its head, None when there is none."""
+        await self.open()
+        head = await self.database.write(lambda tx: store.deliver(tx, app, instance_id, event.SerializeToString()))
+        if head is not None and head.status not in wire.TERMINAL:
+            self._mark_ready(app, head.n)
+        return head
+
+    async def deliver(self, app: str, instance_id: str) -> None:
+        """Something was put into this instance's inbox."""
+        head = await self.database.write(lambda tx: store.instance(tx, app, instance_id))
+        if head is not None:
+            self._mark_ready(app, head.n)
+
+    def _mark_ready(self, app: str, number: int) -> None:
+        self._ready.setdefault(app, {})[number] = None
+        self._dispatch(app)
+
+    async def reload(self, number: int) -> None:
+        """Hand out the activities of an instance whose rows were made outside a turn."""
+        self._queue_activities(await self.database.write(lambda tx: store.activities_of(tx, number)))
+
+    def forget(self, head: store.Instance) -> None:
+        """An instance was purged: what its worker still answers is dropped."""
+        self._turns.pop(head.n, None)
+        self._by_id.pop((head.app, head.id), None)
+        self._ready.get(head.app, {}).pop(head.n, None)
+        self._notify(head.app, head.id)
+
+    # --- waiting for a change
+    async def changed(self, app: str, instance_id: str) -> None:
+        """Return at the next commit of this instance (or its creation)."""
+        waiter = asyncio.get_running_loop().create_future()
+        waiters = self._watchers.setdefault((app, instance_id), [])
+        waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in waiters:
+                waiters.remove(waiter)
+            if not waiters:
+                self._watchers.pop((app, instance_id), None)
+
+    def _notify(self, app: str, instance_id: str) -> None:
+        for waiter in self._watchers.pop((app, instance_id), ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def created(self, app: str, instance_id: str, number: int) -> None:
+        """A new instance has its first event (or a timer that brings it)."""
+        self._wake_timer.set()
+        self._notify(app, instance_id)
+        self._mark_ready(app, number)
+
+    # --- timers
+    async def _run_timers(self) -> None:
+        while True:
+            self._wake_timer.clear()
+            due = await self.database.write(store.next_due)
+            wait = LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, due / 1000 - time.time())
+            if wait > 0:
+                try:
+                    async with asyncio.timeout(wait):
+                        await self._wake_timer.wait()
+                except TimeoutError:
+                    pass
+                continue
+            fired = await self.database.write(lambda tx: _fire(tx, int(time.time() * 1000)))
+            for head, kind in fired:
+                self.forget(head) if kind == store.PURGE else self._mark_ready(head.app, head.n)
+
+
+def _has_tables(tx: Any) -> bool:
+    return tx.execute("SELECT 1 FROM sqlite_master WHERE name='workflow_instance'").fetchone() is not None
+
+
+def _load_turn(tx: Any, number: int) -> turn.Turn | None:
+    head = store.by_number(tx, number)
+    rows = store.inbox(tx, number) if head is not None else []
+    if head is None or not rows or head.status in store.ENDED:
+        return None
+    past = [wire.HistoryEvent.FromString(event) for event in store.history(tx, number)]
+    new = [wire.HistoryEvent.FromString(event) for _, event in rows]
+    if not past and not any(event.HasField("executionStarted") for event in new):
+        return None
+    first = wire.event(workflowStarted=wire.history.WorkflowStartedEvent())
+    if head.generation > 1 and not past:
+        first.router.sourceAppID = head.app
+    return turn.Turn(head, past, [first, *new], [row for row, _ in rows])
+
+
+def _activity_event(tx: Any, head: store.Instance, response: Any) -> Any:
+    scheduled = next(
+        (
+            event
+            for event in map(wire.HistoryEvent.FromString, store.history(tx, head.n))
+            if event.HasField("taskScheduled") and event.eventId == response.taskId
+        ),
+        None,
+    )
+    execution = scheduled.taskScheduled.taskExecutionId if scheduled is not None else ""
+    if response.HasField("failureDetails"):
+        failed = wire.history.TaskFailedEvent(
+            taskScheduledId=response.taskId, failureDetails=response.failureDetails, taskExecutionId=execution
+        )
+        event = wire.event(taskFailed=failed)
+    else:
+        result = response.result if response.HasField("result") else None
+        event = wire.event(
+            taskCompleted=wire.history.TaskCompletedEvent(taskScheduledId=response.taskId, result=result, taskExecutionId=execution)
+        )
+    if scheduled is not None and scheduled.HasField("router"):
+        event.router.CopyFrom(scheduled.router)
+    return event
+
+
+def _fire(tx: Any, now_ms: int) -> list[tuple[store.Instance, str]]:
+    found = []
+    for number, kind in store.fire_due(tx, now_ms):
+        head = store.by_number(tx, number)
+        if head is None:
+            continue
+        if kind == store.PURGE:
+            store.drop(tx, head.app, head.id)
+        found.append((head, kind))
+    return found

@@ -1,0 +1,317 @@
+"""One turn: what a worker answered becomes history events and their effects. Pure: no I/O, no clock but the events' stamps.
+
+Source: the recorded traces of daprd 1.18.3 with the Python, JavaScript and Go SDKs (tests/data/workflow), grpc-api.md §14.2.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge.blocks.workflow import wire
+from edge.blocks.workflow.store import Changes, Child, Instance
+
+
+@dataclass(slots=True)
+class Turn:
+    """A turn that a worker has: what it was given. rows: inbox row numbers of `new` (without the workflowStarted in front)."""
+
+    head: Instance
+    past: list[Any]
+    new: list[Any]
+    rows: list[int]
+
+    @property
+    def started(self) -> Any | None:
+        """The executionStarted of this life."""
+        return next((e.executionStarted for e in (*self.new, *self.past) if e.HasField("executionStarted")), None)
+
+
+def request(turn: Turn) -> Any:
+    """The work item's message."""
+    return wire.WorkflowRequest(instanceId=turn.head.id, pastEvents=turn.past, newEvents=turn.new)
+
+
+def apply(turn: Turn, response: Any) -> Changes:
+    """What the worker's answer changes."""
+    changes = Changes(status=_status_after(turn), inbox_done=turn.rows)
+    if response.HasField("customStatus"):
+        changes.custom_status = response.customStatus.value
+    if response.HasField("version"):
+        turn.new[0].workflowStarted.version.CopyFrom(response.version)
+    started = turn.started
+    changes.name = started.name if started is not None else None
+    changes.history = [event.SerializeToString() for event in turn.new]
+    terminated = next((e.executionTerminated for e in turn.new if e.HasField("executionTerminated")), None)
+    for action in response.actions:
+        kind = action.WhichOneof("workflowActionType")
+        handler = HANDLERS.get(kind or "")
+        if handler is None:
+            raise ValueError(f"unknown action type: {kind or 'none'}")
+        if kind == "completeWorkflow" and terminated is not None and action.completeWorkflow.workflowStatus == wire.CONTINUED_AS_NEW:
+            continue
+        if not changes.finished:
+            handler(turn, action, changes)
+        if changes.reset is not None:
+            return changes
+    if terminated is not None and not changes.finished:
+        _complete(turn, changes, -1, wire.TERMINATED, terminated.input if terminated.HasField("input") else None, None)
+    return changes
+
+
+def _status_after(turn: Turn) -> int:
+    """Running or suspended, by the last such event."""
+    suspended = turn.head.status == wire.SUSPENDED
+    for event in turn.new:
+        if event.HasField("executionSuspended"):
+            suspended = True
+        elif event.HasField("executionResumed"):
+            suspended = False
+    return wire.SUSPENDED if suspended else wire.RUNNING
+
+
+def _router(turn: Turn, action: Any) -> Any:
+    router = wire.orchestration.TaskRouter()
+    if action.HasField("router"):
+        router.CopyFrom(action.router)
+    router.sourceAppID = turn.head.app
+    return router
+
+
+def _target(turn: Turn, router: Any) -> str:
+    return str(router.targetAppID) if router.HasField("targetAppID") and router.targetAppID else turn.head.app
+
+
+def _inner_router(action: Any, inner: Any) -> Any:
+    """The SDKs put the router on the action, or on the inner message."""
+    return inner if inner.HasField("router") and not action.HasField("router") else action
+
+
+def _schedule_task(turn: Turn, action: Any, changes: Changes) -> None:
+    task = action.scheduleTask
+    router = _router(turn, _inner_router(action, task))
+    scheduled = wire.history.TaskScheduledEvent(name=task.name, taskExecutionId=task.taskExecutionId)
+    for field in ("version", "input"):
+        if task.HasField(field):
+            getattr(scheduled, field).CopyFrom(getattr(task, field))
+    if task.HasField("historyPropagationScope"):
+        scheduled.historyPropagationScope = task.historyPropagationScope
+    item = activity_request(turn, action.id, scheduled)
+    event = wire.event(action.id, taskScheduled=scheduled, router=router)
+    changes.history.append(event.SerializeToString())
+    changes.activities.append((action.id, _target(turn, router), task.name, item.SerializeToString()))
+
+
+def activity_request(turn: Turn, task_id: int, scheduled: Any) -> Any:
+    """The activity's work item."""
+    item = wire.ActivityRequest(
+        name=scheduled.name, taskId=task_id, taskExecutionId=scheduled.taskExecutionId, workflowInstance=wire.executionless(turn.head.id)
+    )
+    for field in ("version", "input"):
+        if scheduled.HasField(field):
+            getattr(item, field).CopyFrom(getattr(scheduled, field))
+    started = turn.started
+    if started is not None and started.HasField("parentTraceContext"):
+        item.parentTraceContext.CopyFrom(started.parentTraceContext)
+    if scheduled.HasField("historyPropagationScope") and scheduled.historyPropagationScope:
+        item.propagatedHistory.CopyFrom(_propagated(turn, scheduled.historyPropagationScope))
+    return item
+
+
+def _propagated(turn: Turn, scope: int) -> Any:
+    started = turn.started
+    chunk = wire.history.PropagatedHistoryChunk(
+        rawEvents=[e.SerializeToString() for e in (*turn.past, *turn.new)],
+        appId=turn.head.app,
+        instanceId=turn.head.id,
+        workflowName=started.name if started is not None else turn.head.name,
+    )
+    return wire.history.PropagatedHistory(
+        scope=scope,  # type: ignore[arg-type]
+        chunks=[chunk],
+    )
+
+
+def _create_timer(turn: Turn, action: Any, changes: Changes) -> None:
+    timer = action.createTimer
+    created = wire.history.TimerCreatedEvent(fireAt=timer.fireAt)
+    if timer.HasField("name"):
+        created.name = timer.name
+    if origin := timer.WhichOneof("origin"):
+        getattr(created, origin).CopyFrom(getattr(timer, origin))
+    changes.history.append(wire.event(action.id, timerCreated=created, router=_router(turn, action)).SerializeToString())
+    if timer.fireAt.seconds < wire.FAR_FUTURE:
+        fired = wire.event(timerFired=wire.history.TimerFiredEvent(fireAt=timer.fireAt, timerId=action.id))
+        changes.timers.append((wire.millis(timer.fireAt), fired.SerializeToString()))
+
+
+def _create_child(turn: Turn, action: Any, changes: Changes) -> None:
+    child = action.createChildWorkflow
+    router = _router(turn, _inner_router(action, child))
+    child_id = child.instanceId or f"{turn.head.id}:{action.id & 0xFFFFFFFF:04x}"
+    created = wire.history.ChildWorkflowInstanceCreatedEvent(instanceId=child_id, name=child.name)
+    started = wire.history.ExecutionStartedEvent(
+        name=child.name,
+        workflowInstance=wire.orchestration.WorkflowInstance(instanceId=child_id, executionId=wire.text(str(uuid.uuid4()))),
+        parentInstance=_parent(turn, action.id),
+    )
+    for field in ("version", "input"):
+        if child.HasField(field):
+            getattr(created, field).CopyFrom(getattr(child, field))
+            getattr(started, field).CopyFrom(getattr(child, field))
+    own = turn.started
+    if own is not None and own.HasField("parentTraceContext"):
+        started.parentTraceContext.CopyFrom(own.parentTraceContext)
+    changes.history.append(wire.event(action.id, childWorkflowInstanceCreated=created, router=router).SerializeToString())
+    first = wire.event(executionStarted=started, router=router)
+    changes.children.append(Child(_target(turn, router), child_id, child.name, action.id, first.SerializeToString()))
+
+
+def _parent(turn: Turn, task_id: int) -> Any:
+    started = turn.started
+    parent = wire.orchestration.ParentInstanceInfo(
+        taskScheduledId=task_id,
+        name=wire.text(started.name if started is not None else turn.head.name),
+        workflowInstance=wire.orchestration.WorkflowInstance(instanceId=turn.head.id),
+        appID=turn.head.app,
+    )
+    if started is not None and started.workflowInstance.HasField("executionId"):
+        parent.workflowInstance.executionId.CopyFrom(started.workflowInstance.executionId)
+    return parent
+
+
+def _send_event(turn: Turn, action: Any, changes: Changes) -> None:
+    sent = action.sendEvent
+    data = sent.data if sent.HasField("data") else None
+    target = sent.instance.instanceId
+    record = wire.history.EventSentEvent(instanceId=target, name=sent.name, input=data)
+    changes.history.append(wire.event(action.id, eventSent=record, router=_router(turn, action)).SerializeToString())
+    raised = wire.event(eventRaised=wire.history.EventRaisedEvent(name=sent.name, input=data))
+    changes.messages.append((turn.head.app, target, raised.SerializeToString()))
+
+
+def _terminate(turn: Turn, action: Any, changes: Changes) -> None:
+    order = action.terminateWorkflow
+    ended = wire.history.ExecutionTerminatedEvent(input=order.reason if order.HasField("reason") else None, recurse=order.recurse)
+    changes.messages.append((turn.head.app, order.instanceId, wire.event(executionTerminated=ended).SerializeToString()))
+
+
+def _stall(turn: Turn, action: Any, changes: Changes) -> None:
+    stalled = wire.history.ExecutionStalledEvent(reason=wire.orchestration.VERSION_NOT_AVAILABLE, description="Version not available")
+    changes.history.append(wire.event(executionStalled=stalled).SerializeToString())
+    changes.status = wire.STALLED
+
+
+def _complete_workflow(turn: Turn, action: Any, changes: Changes) -> None:
+    end = action.completeWorkflow
+    if end.workflowStatus == wire.CONTINUED_AS_NEW:
+        _continue_as_new(turn, action, changes)
+        return
+    result = end.result if end.HasField("result") else None
+    failure = end.failureDetails if end.HasField("failureDetails") else None
+    _complete(turn, changes, action.id, end.workflowStatus, result, failure)
+
+
+def _complete(turn: Turn, changes: Changes, event_id: int, status: int, result: Any, failure: Any) -> None:
+    completed = wire.history.ExecutionCompletedEvent(
+        workflowStatus=status,  # type: ignore[arg-type]
+        result=result,
+        failureDetails=failure,
+    )
+    router = wire.orchestration.TaskRouter(sourceAppID=turn.head.app)
+    changes.history.append(wire.event(event_id, executionCompleted=completed, router=router).SerializeToString())
+    changes.status, changes.finished = status, True
+    if turn.head.parent_id is not None and turn.head.parent_app is not None:
+        told = _for_parent(turn, status, result, failure)
+        changes.messages.append((turn.head.parent_app, turn.head.parent_id, told.SerializeToString()))
+
+
+def _for_parent(turn: Turn, status: int, result: Any, failure: Any) -> Any:
+    task, router = turn.head.parent_task or 0, wire.orchestration.TaskRouter(sourceAppID=turn.head.app)
+    if status == wire.COMPLETED:
+        ended = wire.history.ChildWorkflowInstanceCompletedEvent(taskScheduledId=task, result=result)
+        return wire.event(childWorkflowInstanceCompleted=ended, router=router)
+    if failure is None:
+        words = "terminated" if status == wire.TERMINATED else "canceled"
+        failure = wire.orchestration.TaskFailureDetails(errorType="WorkflowTerminated", errorMessage=f"child workflow was {words}")
+    failed = wire.history.ChildWorkflowInstanceFailedEvent(taskScheduledId=task, failureDetails=failure)
+    return wire.event(childWorkflowInstanceFailed=failed, router=router)
+
+
+def _continue_as_new(turn: Turn, action: Any, changes: Changes) -> None:
+    end, old = action.completeWorkflow, turn.started
+    started = wire.history.ExecutionStartedEvent()
+    if old is not None:
+        started.CopyFrom(old)
+    started.ClearField("input")
+    started.ClearField("scheduledStartTimestamp")
+    if end.HasField("result"):
+        started.input.CopyFrom(end.result)
+    if end.HasField("newVersion"):
+        started.version.CopyFrom(end.newVersion)
+    started.workflowInstance.instanceId = turn.head.id
+    started.workflowInstance.executionId.value = str(uuid.uuid4())
+    first = wire.event(executionStarted=started, router=wire.orchestration.TaskRouter(sourceAppID=turn.head.app))
+    carried = []
+    for event in end.carryoverEvents:
+        event.timestamp.CopyFrom(first.timestamp) if not event.HasField("timestamp") else None
+        carried.append(event.SerializeToString())
+    changes.reset = [first.SerializeToString(), *carried]
+    changes.status = wire.RUNNING
+
+
+HANDLERS: dict[str, Callable[[Turn, Any, Changes], None]] = {
+    "scheduleTask": _schedule_task,
+    "createTimer": _create_timer,
+    "createChildWorkflow": _create_child,
+    "sendEvent": _send_event,
+    "terminateWorkflow": _terminate,
+    "completeWorkflow": _complete_workflow,
+    "workflowVersionNotAvailable": _stall,
+}
+
+
+def state(head: Instance, events: Sequence[Any], with_data: bool = True) -> Any:
+    """The WorkflowState that clients ask for, from a head and its history (empty history: scheduled, not begun)."""
+    answer = wire.WorkflowState(instanceId=head.id, workflowStatus=head.status)  # type: ignore[arg-type]
+    answer.createdTimestamp.seconds = answer.lastUpdatedTimestamp.seconds = ZERO_TIME
+    if head.parent_id is not None:
+        answer.parentInstanceId.value = head.parent_id
+    if not events:
+        return answer
+    answer.lastUpdatedTimestamp.CopyFrom(events[-1].timestamp)
+    for event in events:
+        kind = event.WhichOneof("eventType")
+        if kind == "executionStarted":
+            _describe_start(answer, event, with_data)
+        elif kind == "workflowStarted":
+            if not answer.HasField("startedAt"):
+                answer.startedAt.CopyFrom(event.timestamp)
+            if event.workflowStarted.HasField("version") and event.workflowStarted.version.HasField("name"):
+                answer.version.value = event.workflowStarted.version.name
+        elif kind == "executionCompleted":
+            answer.completedTimestamp.CopyFrom(event.timestamp)
+            if with_data and event.executionCompleted.HasField("result"):
+                answer.output.CopyFrom(event.executionCompleted.result)
+            if with_data and event.executionCompleted.HasField("failureDetails"):
+                answer.failureDetails.CopyFrom(event.executionCompleted.failureDetails)
+    if with_data and head.custom_status:
+        answer.customStatus.value = head.custom_status
+    return answer
+
+
+ZERO_TIME = -62135596800  # 0001-01-01T00:00:00Z, what daprd says of an instance that has not begun
+
+
+def _describe_start(answer: Any, event: Any, with_data: bool) -> None:
+    started = event.executionStarted
+    answer.name = started.name
+    answer.createdTimestamp.CopyFrom(event.timestamp)
+    if with_data and started.HasField("input"):
+        answer.input.CopyFrom(started.input)
+    if started.HasField("scheduledStartTimestamp"):
+        answer.scheduledStartTimestamp.CopyFrom(started.scheduledStartTimestamp)
+    if started.workflowInstance.HasField("executionId"):
+        answer.executionId.CopyFrom(started.workflowInstance.executionId)
