@@ -1,0 +1,62 @@
+"""SQLite's errors in neutral words: what happened to which file and what to do. Nothing is ever deleted here."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from edge.errors import Full, Unavailable
+
+
+class Damaged(Unavailable):
+    """The file is no database any more, or parts of it cannot be read."""
+
+
+class Newer(Unavailable):
+    """A newer edged wrote the file."""
+
+
+def primary(error: sqlite3.Error) -> int:
+    """SQLite's primary result code, 0 when the error is Python's own."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Another process (or a connection in a non-WAL file) holds a lock."""
+    return primary(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def translate(error: sqlite3.Error, path: str) -> Exception:
+    """The neutral error for what the disk or another process caused; an error in the statement itself stays as it is."""
+    match primary(error):
+        case sqlite3.SQLITE_FULL:
+            return no_space(path)
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return Unavailable(f"database is locked ({primary(error)}): another process holds {path}")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+            return Unavailable(f"{path}: cannot be written (attempt to write a readonly database); remount it writable or check its owner")
+        case sqlite3.SQLITE_IOERR:
+            return no_space(path) if _disk_is_full(path) else Unavailable(f"{path}: {error}; check the disk, writing is tried again")
+        case sqlite3.SQLITE_CANTOPEN:
+            return Unavailable(f"{path}: {error}; check that its folder exists and is writable")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return damaged(path, str(error))
+    return error
+
+
+def damaged(path: str, reason: str) -> Damaged:
+    return Damaged(
+        f"{path} is damaged: {reason}. It was left as it is; move it away to start empty, or see docs/reliability.md to salvage it"
+    )
+
+
+def no_space(path: str) -> Full:
+    return Full(f"{path}: no space left on the device, nothing was stored; free some and writing goes on by itself")
+
+
+def _disk_is_full(path: str) -> bool:
+    try:
+        disk = os.statvfs(os.path.dirname(path) or ".")  # noqa: PTH120 (hot in no path, but must not fail on odd names)
+    except OSError:
+        return False
+    return disk.f_bavail == 0

@@ -1,0 +1,149 @@
+"""The thread that writes: what queued while the last flush ran shares the next commit, each unit in a savepoint of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from edge.crash import reach
+from edge.database.faults import translate
+from edge.errors import ComponentError
+
+Unit = Callable[[sqlite3.Connection], Any]
+Settle = Callable[[Any, Exception | None], None]
+Job = tuple[Unit, Settle]
+Outcome = tuple[Settle, Any, Exception | None]
+
+MOST_UNITS = 4096
+IDLE_AFTER = 2.0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the writer did since it was opened."""
+
+    commits: int = 0
+    units: int = 0
+    failures: int = 0
+
+
+class Writer:
+    """Runs units; `deliver` gets the outcomes of each commit at once (called in this thread).
+
+    idle: called when nothing was written for a while, again as long as it says there is more to do.
+    """
+
+    def __init__(self, path: str, deliver: Callable[[list[Outcome]], None], idle: Callable[[sqlite3.Connection], bool]) -> None:
+        self.counts = Counts()
+        self.trouble: str | None = None
+        self._path = path
+        self._deliver = deliver
+        self._idle = idle
+        self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
+        self._closing = False
+        self._restless = False
+        self._after: list[Outcome] = []
+        self._connection: sqlite3.Connection
+
+    def hand_over(self, jobs: list[Job]) -> None:
+        self._queue.put(jobs)
+
+    def close(self) -> None:
+        """No more jobs come; `run` returns after those that are queued."""
+        self._queue.put(None)
+
+    def after_commit(self, call: Settle) -> None:
+        """For the unit that runs now: `call(None, None)` on the loop when its commit is done, before the units' own outcomes."""
+        self._after.append((call, None, None))
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """The thread's life, until `close`."""
+        self._connection = connection
+        while jobs := self._next():
+            self._deliver(self.commit(jobs))
+            self._restless = True
+
+    def _next(self) -> list[Job]:
+        while not self._closing:
+            try:
+                jobs = self._queue.get(timeout=IDLE_AFTER if self._restless else None)
+            except Empty:
+                self._restless = self._idle(self._connection) and self._queue.empty()
+                continue
+            if jobs is None:
+                self._closing = True
+            else:
+                return self._gather(jobs)
+        return []
+
+    def _gather(self, jobs: list[Job]) -> list[Job]:
+        while len(jobs) < MOST_UNITS:
+            try:
+                more = self._queue.get_nowait()
+            except Empty:
+                break
+            if more is None:
+                self._closing = True
+                break
+            jobs += more
+        return jobs
+
+    def commit(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """One transaction; every job has an outcome, whatever happens."""
+        tx = self._connection
+        self._after.clear()
+        try:
+            tx.execute("BEGIN IMMEDIATE")
+            outcomes = self._alone(jobs[0]) if len(jobs) == 1 else [self._apply(job) for job in jobs]
+            reach("before-commit")
+            tx.execute("COMMIT")
+        except sqlite3.Error as error:
+            return self._fail(jobs, error)
+        reach("after-commit")
+        self.counts.commits += 1
+        self.counts.units += len(jobs)
+        self.trouble = None
+        return [*self._after, *outcomes] if self._after else outcomes
+
+    def _alone(self, job: Job) -> list[Outcome]:
+        unit, settle = job
+        try:
+            return [(settle, unit(self._connection), None)]
+        except Exception as error:  # the unit is its caller's, so is its error
+            if not self._connection.in_transaction:
+                raise
+            self._after.clear()
+            self._connection.execute("ROLLBACK")
+            self._connection.execute("BEGIN")
+            return [(settle, None, self._neutral(error))]
+
+    def _apply(self, job: Job) -> Outcome:
+        unit, settle = job
+        tx = self._connection
+        mark = len(self._after)
+        tx.execute("SAVEPOINT unit")
+        try:
+            result = unit(tx)
+        except Exception as error:  # the unit is its caller's, so is its error
+            if not tx.in_transaction:  # SQLite rolled everything back (disk full, I/O error): nobody's work is left
+                raise
+            del self._after[mark:]
+            tx.execute("ROLLBACK TO unit")
+            tx.execute("RELEASE unit")
+            return settle, None, self._neutral(error)
+        tx.execute("RELEASE unit")
+        return settle, result, None
+
+    def _fail(self, jobs: Sequence[Job], error: sqlite3.Error) -> list[Outcome]:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        neutral = self._neutral(error)
+        self.counts.failures += 1
+        self.trouble = str(neutral)
+        return [(settle, None, neutral) for _, settle in jobs]
+
+    def _neutral(self, error: Exception) -> Exception:
+        return translate(error, self._path) if isinstance(error, sqlite3.Error) and not isinstance(error, ComponentError) else error
