@@ -1,0 +1,233 @@
+"""Publish: find the component, wrap the payload, hand it over durably. Every rule of Dapr's publish API lives here.
+
+Source: dapr pkg/api/http/http.go onPublish, pkg/runtime/pubsub/publisher @1.18.3; differs: where a broker's acknowledgement would have
+to be waited for, the answer comes when the message is on disk or the broker has it, whichever is first (edge/blocks/outbox_pump.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge import errors
+from edge.app import App, Part, Parts
+from edge.blocks.scopes import PUBLISH, topic_allowed
+from edge.component import Feature
+from edge.errors import ComponentError, EdgeError, Full, ResourceInfo
+from edge.events import NO_TRACE_CONTEXT, Envelope, EventError, LocalTime, Trace, new_id, raw_payload
+from edge.model import NO_METADATA, Message
+from edge.received import traceparent
+
+MOST_TOPICS = 4096
+BULK_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOptions:
+    """content_type: of the payload, "" = none given. metadata: of the request. traceparent, tracestate: the caller's headers, "" = none."""
+
+    content_type: str = ""
+    metadata: Mapping[str, str] = NO_METADATA
+    traceparent: str = ""
+    tracestate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkEntry:
+    """One event of a bulk publish. metadata: the entry's own, with those of the request merged in where Dapr does."""
+
+    entry_id: str
+    data: bytes
+    content_type: str
+    metadata: Mapping[str, str] = NO_METADATA
+
+
+@dataclass(frozen=True, slots=True)
+class BulkFailure:
+    """An entry that was not published, and why."""
+
+    entry_id: str
+    error: str
+
+
+class Outbox(Protocol):
+    """What takes messages for brokers that acknowledge (edge/blocks/outbox_pump.py)."""
+
+    async def accept(self, part: Part, *messages: Message) -> None:
+        """Return when all are on disk or with the broker. Raises Full, Invalid."""
+        ...
+
+
+class Route:
+    """What publishing of one app to one topic needs, found once. wire_topic: as the broker sees it (with the namespace if scoped)."""
+
+    __slots__ = ("allowed", "envelope", "part", "topic", "wire_topic")
+
+    def __init__(self, app: App, part: Part, topic: str, now: LocalTime) -> None:
+        self.part, self.topic = part, topic
+        self.wire_topic = wire_topic(app, part, topic)
+        self.allowed = topic_allowed(part.properties, PUBLISH, app.id, topic)
+        native = Feature.MESSAGE_TTL in part.component.features
+        self.envelope = Envelope(part.name, topic, app.id, now, native_ttl=native)
+
+
+Policy = Callable[[str, Callable[[], Awaitable[None]]], Awaitable[None]]
+"""Runs a call of the named component under its outbound resiliency policy."""
+
+
+class PubSubService:
+    """The publish API of all apps."""
+
+    def __init__(self, parts: Parts, outbox: Outbox, outbound: Policy | None = None) -> None:
+        self._parts, self._outbox, self._outbound = parts, outbox, outbound
+        self._now = LocalTime()
+        self._routes: dict[tuple[str, str, str], Route] = {}
+
+    def lookup(self, app: App, name: str, topic: str, metadata: Mapping[str, str] = NO_METADATA) -> Route:
+        """The way to a topic. Raises EdgeError: PUBSUB_EMPTY, PUBSUB_NOT_FOUND, TOPIC_EMPTY (before the body is looked at, as Dapr)."""
+        route = self._routes.get((app.id, name, topic))
+        if route is not None:
+            return route
+        if not name:
+            raise EdgeError(errors.PUBSUB_EMPTY, info=metadata)
+        part = self._parts.find("pubsub", name, app)
+        if part is None:
+            raise EdgeError(errors.PUBSUB_NOT_FOUND, info=metadata, name=name)
+        if not topic:
+            raise EdgeError(errors.TOPIC_EMPTY, info=metadata, resource=ResourceInfo("pubsub", name), name=name)
+        if len(self._routes) >= MOST_TOPICS:
+            self._routes.clear()
+        route = self._routes[app.id, name, topic] = Route(app, part, topic, self._now)
+        return route
+
+    def forget(self) -> None:
+        """Components were reloaded: look everything up anew."""
+        self._routes.clear()
+
+    async def publish(self, app: App, name: str, topic: str, data: bytes, options: PublishOptions) -> None:
+        """Accept one message for `topic`: on return it is on disk, or with the broker, and will reach it at least once.
+
+        data: payload as sent by the app; wrapped in a CloudEvent unless metadata say rawPayload.
+        Raises EdgeError: as `lookup`; PUBSUB_METADATA, PUBSUB_CLOUD_EVENT (bad input), PUBSUB_FORBIDDEN (scopes), PUBSUB_FULL (507, try
+        later), PUBSUB_PUBLISH (the component failed).
+        """
+        route = self.lookup(app, name, topic, options.metadata)
+        if options.metadata and self._raw(route, options.metadata):
+            message = Message(route.wire_topic, data, options.metadata, id=new_id())
+        else:
+            message = self._wrapped(app, route, data, options)
+        if not route.allowed:
+            raise self._forbidden(app, route)
+        try:
+            await self._hand_over(route.part, message)
+        except ComponentError as error:
+            raise self._failed(route, error) from error
+
+    async def publish_bulk(
+        self, app: App, name: str, topic: str, entries: Sequence[BulkEntry], options: PublishOptions
+    ) -> list[BulkFailure]:
+        """Accept many messages; those that failed are returned, the others are accepted. Raises EdgeError as `publish` for all at once."""
+        route = self.lookup(app, name, topic, options.metadata)
+        raw = self._raw(route, options.metadata)
+        messages = []
+        for entry in entries:
+            if raw:
+                messages.append(Message(route.wire_topic, entry.data, entry.metadata, id=new_id()))
+            else:
+                one = PublishOptions(entry.content_type, entry.metadata, options.traceparent, options.tracestate)
+                messages.append(self._wrapped(app, route, entry.data, one))
+        if not route.allowed:
+            raise self._forbidden(app, route)
+        ids = [entry.entry_id for entry in entries]
+        if route.part.component.journal_out:
+            return await self._accept_all(route, ids, messages)
+        return await self._send_each(route.part, ids, messages)
+
+    async def forward(self, app: App, part: Part, topic: str, message: Message) -> None:
+        """Publish a received message as it is to another topic of the same component (dead letters).
+
+        Raises ComponentError, and EdgeError PUBSUB_FORBIDDEN when the app may not publish there.
+        """
+        route = self.lookup(app, part.name, topic)
+        if not route.allowed:
+            raise self._forbidden(app, route)
+        copy = Message(route.wire_topic, message.data, message.metadata, message.content_type, message.id)
+        await self._hand_over(part, copy)
+
+    async def _hand_over(self, part: Part, message: Message) -> None:
+        if part.component.journal_out:
+            await self._outbox.accept(part, message)
+        elif self._outbound is None:
+            await part.component.publish(message)
+        else:
+            await self._outbound(part.name, lambda: part.component.publish(message))
+
+    async def _accept_all(self, route: Route, ids: Sequence[str], messages: Sequence[Message]) -> list[BulkFailure]:
+        if not messages:
+            return []
+        try:
+            await self._outbox.accept(route.part, *messages)
+        except Full as error:
+            raise self._failed(route, error) from error
+        except ComponentError as error:
+            return [BulkFailure(id_, str(error)) for id_ in ids]
+        return []
+
+    async def _send_each(self, part: Part, ids: Sequence[str], messages: Sequence[Message]) -> list[BulkFailure]:
+        slots = asyncio.Semaphore(BULK_AT_ONCE)
+
+        async def send(id_: str, message: Message) -> BulkFailure | None:
+            async with slots:
+                try:
+                    await self._hand_over(part, message)
+                except ComponentError as error:
+                    return BulkFailure(id_, str(error))
+                return None
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(send(id_, message)) for id_, message in zip(ids, messages, strict=True)]
+        return [failure for task in tasks if (failure := task.result()) is not None]
+
+    def _wrapped(self, app: App, route: Route, data: bytes, options: PublishOptions) -> Message:
+        parent = traceparent(options.traceparent) if options.traceparent else ""
+        trace = Trace(parent, options.tracestate) if parent else NO_TRACE_CONTEXT
+        try:
+            id_, event = route.envelope.wrap(data, options.content_type, options.metadata, trace)
+        except EventError as error:
+            info = {"appID": app.id, "error": str(error)}
+            raise EdgeError(errors.PUBSUB_CLOUD_EVENT, info=info, resource=ResourceInfo("pubsub", route.part.name)) from None
+        return Message(route.wire_topic, event, options.metadata, id=id_)
+
+    @staticmethod
+    def _raw(route: Route, metadata: Mapping[str, str]) -> bool:
+        try:
+            return raw_payload(metadata)
+        except EventError as error:
+            resource = ResourceInfo("pubsub", route.part.name)
+            raise EdgeError(errors.PUBSUB_METADATA, info=metadata, resource=resource, error=error) from None
+
+    @staticmethod
+    def _forbidden(app: App, route: Route) -> EdgeError:
+        text = errors.PUBSUB_FORBIDDEN.message.format(topic=route.topic, app=app.id)
+        info = {"error": text, "topic": route.topic}
+        return EdgeError(errors.PUBSUB_FORBIDDEN, message=text, info=info, resource=ResourceInfo("pubsub", route.part.name))
+
+    @staticmethod
+    def _failed(route: Route, error: ComponentError) -> EdgeError:
+        full = isinstance(error, Full)
+        return EdgeError(
+            errors.PUBSUB_FULL if full else errors.PUBSUB_PUBLISH,
+            info={"error": str(error), "topic": route.topic},
+            resource=ResourceInfo("pubsub", route.part.name),
+            headers=(("Retry-After", "1"),) if full else (),
+            topic=route.topic,
+            name=route.part.name,
+            error=error,
+        )
+
+
+def wire_topic(app: App, part: Part, topic: str) -> str:
+    """The topic as the broker sees it: a component whose metadata name `{namespace}` puts the namespace in front."""
+    return f"{app.namespace}{topic}" if part.properties.get("namespacescoped") == "true" else topic
