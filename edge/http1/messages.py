@@ -55,6 +55,11 @@ class Headers:
         """All values of that name, in order."""
         return [value for key, value in self._items if key == name]
 
+    def repeated(self) -> bool:
+        """Whether any name occurs more than once."""
+        self.get("")
+        return len(self._first or ()) != len(self._items)
+
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
 
@@ -77,9 +82,10 @@ class Request:
     method: as sent. target: raw `path?query`, printable ASCII (other bytes percent-encoded); path, query: its halves, still
     escaped, query without `?`. version: "1.1", "1.0" or "2". peer: (host, port) of the caller, None on a unix socket.
     data: the whole body if it is already here and within `max_body_bytes` (b"" when there is none), else None: then await `body()`.
+    incoming: where such a body comes from, for servers to set.
     """
 
-    __slots__ = ("_body", "data", "headers", "max_body_bytes", "method", "path", "peer", "query", "target", "version")
+    __slots__ = ("data", "headers", "incoming", "max_body_bytes", "method", "path", "peer", "query", "target", "version")
 
     def __init__(
         self,
@@ -87,7 +93,7 @@ class Request:
         target: str,
         headers: Headers = NO_HEADERS,
         data: bytes | None = b"",
-        body: ByteStream | None = None,
+        incoming: ByteStream | None = None,
         peer: tuple[str, int] | None = None,
         version: str = "1.1",
         max_body_bytes: int = NO_LIMIT,
@@ -100,7 +106,7 @@ class Request:
         self.peer = peer
         self.version = version
         self.max_body_bytes = max_body_bytes
-        self._body = body
+        self.incoming = incoming
 
     async def body(self, limit: int | None = None) -> bytes:
         """The whole body, once. limit: bytes allowed (None: the server's `max_body_bytes`; <= 0: no limit).
@@ -108,8 +114,8 @@ class Request:
         Raises BodyTooLarge, and ClosedEarly when the client goes away in the middle.
         """
         limit = self.max_body_bytes if limit is None else limit
-        if self.data is None and self._body is not None:
-            return await self._body.read(limit)
+        if self.data is None and self.incoming is not None:
+            return await self.incoming.read(limit)
         data = self.data or b""
         if 0 < limit < len(data):
             raise BodyTooLarge
@@ -118,9 +124,9 @@ class Request:
     async def stream(self, limit: int | None = None) -> AsyncIterator[bytes]:
         """The body in pieces as they arrive; reading slowly slows the sender. Limit and errors as in `body()`."""
         limit = self.max_body_bytes if limit is None else limit
-        if self.data is None and self._body is not None:
+        if self.data is None and self.incoming is not None:
             size = 0
-            async for piece in self._body:
+            async for piece in self.incoming:
                 size += len(piece)
                 if 0 < limit < size:
                     raise BodyTooLarge
