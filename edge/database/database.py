@@ -128,6 +128,10 @@ class Database:
         """Rows of a short query, read on the loop from the last committed state; for files in WAL mode, else see `read`."""
         return self._reader.execute(sql, args).fetchall()
 
+    def view(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """`read_now` for a function of several short queries."""
+        return query(self._reader)
+
     def row_now(self, sql: str, *args: Any) -> Row | None:
         """The first row, or None."""
         row: Row | None = self._reader.execute(sql, args).fetchone()

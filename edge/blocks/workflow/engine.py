@@ -79,16 +79,12 @@ class Engine:
         if self._opened:
             return
         self._opened = True
-        ready, activities = await self.database.write(self._load)
+        await self.database.migrate("workflow", [store.SCHEMA])
+        ready, activities = self.database.view(lambda tx: (store.ready(tx), store.activities(tx)))
         for number, app in ready:
             self._ready.setdefault(app, {})[number] = None
         self._queue_activities(activities)
         self._tasks.spawn("workflow timers", self._run_timers)
-
-    @staticmethod
-    def _load(tx: Any) -> tuple[list[tuple[int, str]], list[tuple[int, int, int, str, bytes]]]:
-        tx.executescript(store.SCHEMA) if not _has_tables(tx) else None
-        return store.ready(tx), store.activities(tx)
 
     # --- workers
     async def work_items(self, app: str) -> AsyncIterator[Any]:
@@ -131,7 +127,7 @@ class Engine:
         self._dispatch(app)
 
     async def _reload_activities(self, rows: list[int]) -> None:
-        found = await self.database.write(lambda tx: [a for a in store.activities(tx, min(rows) - 1) if a[0] in set(rows)])
+        found = self.database.view(lambda tx: [a for a in store.activities(tx, min(rows) - 1) if a[0] in set(rows)])
         self._queue_activities(found)
 
     def _queue_activities(self, rows: list[tuple[int, int, int, str, bytes]]) -> None:
@@ -167,8 +163,7 @@ class Engine:
             if number in self._turns or number in self._committing:
                 continue
             del ready[number]
-            self._committing.add(number)
-            self._tasks.start("workflow turn", self._send_turn(app, number))
+            self._send_turn(app, number)
 
     def _send_activity(self, worker: Worker, row: int, number: int, task: int, item: bytes) -> None:
         request = wire.ActivityRequest.FromString(item)
@@ -177,16 +172,10 @@ class Engine:
         worker.activities.add(row)
         worker.queue.put_nowait(wire.WorkItem(activityRequest=request))
 
-    async def _send_turn(self, app: str, number: int) -> None:
-        try:
-            given = await self.database.write(lambda tx: _load_turn(tx, number))
-        finally:
-            self._committing.discard(number)
-        if given is None:
-            return
+    def _send_turn(self, app: str, number: int) -> None:
+        given = self.database.view(lambda tx: _load_turn(tx, number))
         worker = self._least_loaded(app)
-        if worker is None or number in self._turns:
-            self._ready.setdefault(app, {})[number] = None
+        if given is None or worker is None:
             return
         self._turns[number] = (given, worker)
         self._by_id[(app, given.head.id)] = number
@@ -262,7 +251,7 @@ class Engine:
         ended = next((e.executionTerminated for e in given.new if e.HasField("executionTerminated")), None)
         if ended is None or not ended.recurse:
             return
-        for child in await self.database.write(lambda tx: store.children(tx, given.head.app, given.head.id)):
+        for child in self.database.view(lambda tx: store.children(tx, given.head.app, given.head.id)):
             if child.status not in wire.TERMINAL:
                 event = wire.event(executionTerminated=wire.history.ExecutionTerminatedEvent(input=ended.input, recurse=True))
                 await self.raise_in(child.app, child.id, event)
@@ -298,7 +287,7 @@ class Engine:
 
     async def deliver(self, app: str, instance_id: str) -> None:
         """Something was put into this instance's inbox."""
-        head = await self.database.write(lambda tx: store.instance(tx, app, instance_id))
+        head = self.database.view(lambda tx: store.instance(tx, app, instance_id))
         if head is not None:
             self._mark_ready(app, head.n)
 
@@ -308,7 +297,7 @@ class Engine:
 
     async def reload(self, number: int) -> None:
         """Hand out the activities of an instance whose rows were made outside a turn."""
-        self._queue_activities(await self.database.write(lambda tx: store.activities_of(tx, number)))
+        self._queue_activities(self.database.view(lambda tx: store.activities_of(tx, number)))
 
     def forget(self, head: store.Instance) -> None:
         """An instance was purged: what its worker still answers is dropped."""
@@ -346,7 +335,7 @@ class Engine:
     async def _run_timers(self) -> None:
         while True:
             self._wake_timer.clear()
-            due = await self.database.write(store.next_due)
+            due = self.database.view(store.next_due)
             wait = LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, due / 1000 - time.time())
             if wait > 0:
                 try:
@@ -358,10 +347,6 @@ class Engine:
             fired = await self.database.write(lambda tx: _fire(tx, int(time.time() * 1000)))
             for head, kind in fired:
                 self.forget(head) if kind == store.PURGE else self._mark_ready(head.app, head.n)
-
-
-def _has_tables(tx: Any) -> bool:
-    return tx.execute("SELECT 1 FROM sqlite_master WHERE name='workflow_instance'").fetchone() is not None
 
 
 def _load_turn(tx: Any, number: int) -> turn.Turn | None:

@@ -74,7 +74,7 @@ class Manager:
 
     async def head(self, app: str, instance_id: str) -> store.Instance | None:
         await self.engine.open()
-        return await self.engine.database.write(lambda tx: store.instance(tx, app, instance_id))
+        return self.engine.database.view(lambda tx: store.instance(tx, app, instance_id))
 
     async def state(self, app: str, instance_id: str, with_data: bool = True) -> Any | None:
         """The WorkflowState, None for an unknown id."""
@@ -84,7 +84,7 @@ class Manager:
             head = store.instance(tx, app, instance_id)
             return None if head is None else (head, store.history(tx, head.n))
 
-        found = await self.engine.database.write(unit)
+        found = self.engine.database.view(unit)
         if found is None:
             return None
         return turn.state(found[0], [wire.HistoryEvent.FromString(event) for event in found[1]], with_data)
@@ -172,7 +172,7 @@ class Manager:
             head = store.instance(tx, app, instance_id)
             return None if head is None else store.history(tx, head.n)
 
-        found = await self.engine.database.write(unit)
+        found = self.engine.database.view(unit)
         if found is None:
             raise NoSuchInstance
         return [wire.HistoryEvent.FromString(event) for event in found]
@@ -181,7 +181,7 @@ class Manager:
         """Ids in the order of creation, a page at a time; the next token, "" after the last page."""
         await self.engine.open()
         after = int(token) if token.isdigit() else 0
-        rows = await self.engine.database.write(lambda tx: store.listing(tx, app, after, limit + 1))
+        rows = self.engine.database.view(lambda tx: store.listing(tx, app, after, limit + 1))
         page = rows[:limit]
         return [row[1] for row in page], str(page[-1][0]) if len(rows) > limit else ""
 

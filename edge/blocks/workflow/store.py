@@ -11,23 +11,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS workflow_instance(
+CREATE TABLE workflow_instance(
     n INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, id TEXT NOT NULL, generation INTEGER NOT NULL DEFAULT 1,
     status INTEGER NOT NULL, name TEXT NOT NULL DEFAULT '', custom_status TEXT, created_ms INTEGER NOT NULL,
     parent_app TEXT, parent_id TEXT, parent_task INTEGER, next_seq INTEGER NOT NULL DEFAULT 0, UNIQUE(app, id));
-CREATE TABLE IF NOT EXISTS workflow_history(
+CREATE TABLE workflow_history(
     instance INTEGER NOT NULL, seq INTEGER NOT NULL, event BLOB NOT NULL, PRIMARY KEY(instance, seq));
-CREATE TABLE IF NOT EXISTS workflow_inbox(
+CREATE TABLE workflow_inbox(
     n INTEGER PRIMARY KEY AUTOINCREMENT, instance INTEGER NOT NULL, early INTEGER NOT NULL DEFAULT 0, event BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS workflow_inbox_instance ON workflow_inbox(instance, early DESC, n);
-CREATE TABLE IF NOT EXISTS workflow_timer(
+CREATE INDEX workflow_inbox_instance ON workflow_inbox(instance, early DESC, n);
+CREATE TABLE workflow_timer(
     n INTEGER PRIMARY KEY AUTOINCREMENT, instance INTEGER NOT NULL, due_ms INTEGER NOT NULL, kind TEXT NOT NULL, event BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS workflow_timer_due ON workflow_timer(due_ms);
-CREATE INDEX IF NOT EXISTS workflow_timer_instance ON workflow_timer(instance);
-CREATE TABLE IF NOT EXISTS workflow_activity(
+CREATE INDEX workflow_timer_due ON workflow_timer(due_ms);
+CREATE INDEX workflow_timer_instance ON workflow_timer(instance);
+CREATE TABLE workflow_activity(
     n INTEGER PRIMARY KEY AUTOINCREMENT, instance INTEGER NOT NULL, task INTEGER NOT NULL, target TEXT NOT NULL, name TEXT NOT NULL,
     request BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS workflow_activity_instance ON workflow_activity(instance, task);
+CREATE INDEX workflow_activity_instance ON workflow_activity(instance, task);
 """
 FIRE, START, PURGE = "fire", "start", "purge"
 

@@ -57,7 +57,15 @@ def test_a_failing_tick_is_tried_four_times_a_second_apart() -> None:
 
 
 def test_without_a_limit_a_tick_is_tried_until_it_works() -> None:
-    assert run(plan(due="0s", policy=Policy(interval=0.5, retries=None)), 20, works=lambda at: at >= 3) == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+    assert run(plan(due="0s", policy=Policy(interval=0.5, retries=None)), 20, works=lambda at: at >= 3) == [
+        0.0,
+        0.5,
+        1.0,
+        1.5,
+        2.0,
+        2.5,
+        3.0,
+    ]
 
 
 def test_ticks_that_waited_behind_a_failing_one_follow_in_a_burst() -> None:
