@@ -6,6 +6,7 @@ device boots offline). `close()` is idempotent. Optional powers are separate pro
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -151,6 +152,18 @@ class PubSub(Component, Protocol):
 
     async def subscribe(self, topic: str, deliver: Deliver, metadata: Mapping[str, str], app_id: str) -> Unsubscribe:
         """Deliver what matches `topic` (a filter where the broker has wildcards) until the returned coroutine function is called."""
+        ...
+
+
+@runtime_checkable
+class Sender(Protocol):
+    """Optional for a pub/sub component with journal_out: many messages in flight without a task for each."""
+
+    def send(self, message: Message) -> asyncio.Future[None]:
+        """Put the message on the wire now, after those sent before; the future ends as `publish` would.
+
+        Raises Unavailable at once, nothing sent, when there is no connection or its window is full; Invalid as `publish`.
+        """
         ...
 
 
