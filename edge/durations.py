@@ -139,6 +139,11 @@ def parse_rfc3339(text: str) -> float:
     return datetime.fromisoformat(match[1] + match[3]).timestamp() + (float("0" + match[2].replace(",", ".")) if match[2] else 0.0)
 
 
+def format_rfc3339(epoch: float) -> str:
+    """`2026-01-02T03:04:05Z`, whole seconds, UTC."""
+    return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def parse_time(text: str, start: float) -> float:
     """A point in time in epoch seconds: RFC 3339, or a duration after `start`. Raises ValueError with dapr/kit's text."""
     try:

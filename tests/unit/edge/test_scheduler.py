@@ -1,0 +1,252 @@
+"""Due times are rows: they fire in order, at least once, again after a crash, and cost no memory while they wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from edge.clock import SystemClock
+from edge.database import Database
+from edge.scheduler import Again, Entry, Scheduler
+from edge.tasks import Tasks
+
+KIND = "job/default/bell"
+
+
+class JumpingClock(SystemClock):
+    """The machine's clock, set forward by hand."""
+
+    ahead = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+
+@contextlib.asynccontextmanager
+async def opened(folder: Path, clock: SystemClock | None = None) -> AsyncIterator[Scheduler]:
+    async with Database.open(folder / "edged.db") as database, Tasks("test") as tasks:
+        scheduler = Scheduler(database, tasks, clock or SystemClock())
+        await scheduler.open()
+        yield scheduler
+
+
+async def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
+    async with asyncio.timeout(timeout):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def noting(fired: list[str], answer: Again | None = None) -> Callable[[Entry], Awaitable[Again | None]]:
+    async def fire(entry: Entry) -> Again | None:
+        fired.append(entry.key)
+        return answer
+
+    return fire
+
+
+def test_entries_fire_in_the_order_of_their_due_times(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        fired: list[str] = []
+        async with opened(tmp_path) as scheduler:
+            now = time.time()
+            scheduler.attach(KIND, noting(fired), limit=1)
+            await asyncio.gather(*[scheduler.put(KIND, key, now + after, b"") for key, after in (("c", 0.06), ("a", 0.02), ("b", 0.04))])
+            await until(lambda: scheduler.count(KIND) == 0)
+        return fired
+
+    assert asyncio.run(scenario()) == ["a", "b", "c"]
+
+
+def test_an_entry_never_fires_early(tmp_path: Path) -> None:
+    async def scenario() -> float:
+        late: list[float] = []
+
+        async def fire(entry: Entry) -> None:
+            late.append(time.time() - entry.due)
+
+        async with opened(tmp_path) as scheduler:
+            scheduler.attach(KIND, fire)
+            for number in range(20):
+                await scheduler.put(KIND, str(number), time.time() + 0.01 * number, b"")
+            await until(lambda: len(late) == 20)
+        return min(late)
+
+    assert asyncio.run(scenario()) >= -0.001
+
+
+def test_a_handler_may_ask_for_another_time(tmp_path: Path) -> None:
+    async def scenario() -> list[bytes]:
+        states: list[bytes] = []
+
+        async def fire(entry: Entry) -> Again | None:
+            states.append(entry.state)
+            return Again(time.time() + 0.01, b"%d" % len(states)) if len(states) < 3 else None
+
+        async with opened(tmp_path) as scheduler:
+            scheduler.attach(KIND, fire)
+            await scheduler.put(KIND, "k", 0, b"")
+            await until(lambda: scheduler.count(KIND) == 0)
+        return states
+
+    assert asyncio.run(scenario()) == [b"", b"1", b"2"]
+
+
+def test_what_was_being_fired_fires_again_after_a_crash(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        fired: list[str] = []
+
+        async def hang(entry: Entry) -> None:
+            fired.append(entry.key)
+            await asyncio.sleep(60)
+
+        async with opened(tmp_path) as scheduler:
+            scheduler.attach(KIND, hang)
+            await scheduler.put(KIND, "k", 0, b"")
+            await until(lambda: fired == ["k"])
+        async with opened(tmp_path) as scheduler:
+            scheduler.attach(KIND, noting(fired))
+            await until(lambda: scheduler.count(KIND) == 0)
+        return fired
+
+    assert asyncio.run(scenario()) == ["k", "k"]
+
+
+def test_entries_wait_until_somebody_attaches(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        fired: list[str] = []
+        async with opened(tmp_path) as scheduler:
+            await scheduler.put(KIND, "early", 0, b"")
+            await scheduler.put("job/default/other", "foreign", 0, b"")
+            detach = scheduler.attach(KIND, noting(fired))
+            await until(lambda: scheduler.count(KIND) == 0)
+            await detach()
+            await scheduler.put(KIND, "late", 0, b"")
+            await asyncio.sleep(0.02)
+        return fired
+
+    assert asyncio.run(scenario()) == ["early"]
+
+
+def test_what_was_deleted_or_replaced_does_not_fire(tmp_path: Path) -> None:
+    async def scenario() -> tuple[list[bytes], bool, bool]:
+        fired: list[bytes] = []
+
+        async def fire(entry: Entry) -> None:
+            fired.append(entry.data)
+
+        async with opened(tmp_path) as scheduler:
+            soon = time.time() + 0.05
+            await scheduler.put(KIND, "gone", soon, b"gone")
+            await scheduler.put(KIND, "kept", soon, b"old")
+            kept = await scheduler.put(KIND, "kept", soon, b"ignored", overwrite=False)
+            await scheduler.put(KIND, "kept", soon, b"new")
+            scheduler.attach(KIND, fire)
+            gone = await scheduler.delete(KIND, "gone")
+            await until(lambda: scheduler.count(KIND) == 0)
+        return fired, kept, gone
+
+    assert asyncio.run(scenario()) == ([b"new"], False, True)
+
+
+def test_a_replacement_made_while_firing_survives(tmp_path: Path) -> None:
+    async def scenario() -> bytes:
+        async with opened(tmp_path) as scheduler:
+
+            async def fire(entry: Entry) -> None:
+                await scheduler.put(KIND, "k", time.time() + 60, b"new")
+
+            scheduler.attach(KIND, fire)
+            await scheduler.put(KIND, "k", 0, b"old")
+            await until(lambda: (entry := scheduler.get(KIND, "k")) is not None and entry.data == b"new")
+            await asyncio.sleep(0.02)
+            kept = scheduler.get(KIND, "k")
+            assert kept is not None
+            return kept.data
+
+    assert asyncio.run(scenario()) == b"new"
+
+
+def test_lists_and_prefixes(tmp_path: Path) -> None:
+    async def scenario() -> tuple[list[str], int, list[str]]:
+        async with opened(tmp_path) as scheduler:
+            for key in ("a1", "a2", "b1", "a%"):
+                await scheduler.put(KIND, key, 1e12, b"")
+            found = [entry.key for entry in await scheduler.list(KIND, "a")]
+            removed = await scheduler.delete_prefix(KIND, "a")
+            return found, removed, [entry.key for entry in await scheduler.list(KIND)]
+
+    assert asyncio.run(scenario()) == (["a%", "a1", "a2"], 3, ["b1"])
+
+
+def test_long_lists_come_whole(tmp_path: Path) -> None:
+    async def scenario() -> int:
+        async with opened(tmp_path) as scheduler:
+            await asyncio.gather(*[scheduler.put(KIND, f"{number:05}", 1e12, b"") for number in range(1201)])
+            return len(await scheduler.list(KIND))
+
+    assert asyncio.run(scenario()) == 1201
+
+
+def test_a_handler_that_raises_is_called_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.scheduler.PAUSE", 0.01)
+
+    async def scenario() -> int:
+        calls = 0
+
+        async def fire(entry: Entry) -> None:
+            nonlocal calls
+            calls += 1
+            if calls < 3:
+                raise RuntimeError("not yet")
+
+        async with opened(tmp_path) as scheduler:
+            scheduler.attach(KIND, fire)
+            await scheduler.put(KIND, "k", 0, b"")
+            await until(lambda: scheduler.count(KIND) == 0)
+        return calls
+
+    assert asyncio.run(scenario()) == 3
+
+
+def test_no_more_than_the_limit_run_at_once(tmp_path: Path) -> None:
+    async def scenario() -> tuple[int, int]:
+        running = most = done = 0
+
+        async def fire(entry: Entry) -> None:
+            nonlocal running, most, done
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.001)
+            running -= 1
+            done += 1
+
+        async with opened(tmp_path) as scheduler:
+            await asyncio.gather(*[scheduler.put(KIND, str(number), 0, b"") for number in range(700)])
+            scheduler.attach(KIND, fire, limit=7)
+            await until(lambda: scheduler.count(KIND) == 0)
+        return most, done
+
+    assert asyncio.run(scenario()) == (7, 700)
+
+
+def test_a_clock_set_forward_makes_entries_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.scheduler.LONGEST_SLEEP", 0.01)
+
+    async def scenario() -> list[str]:
+        fired: list[str] = []
+        clock = JumpingClock()
+        async with opened(tmp_path, clock) as scheduler:
+            scheduler.attach(KIND, noting(fired))
+            await scheduler.put(KIND, "tomorrow", time.time() + 86400, b"")
+            await asyncio.sleep(0.03)
+            assert not fired
+            clock.ahead = 90000.0
+            await until(lambda: scheduler.count(KIND) == 0)
+        return fired
+
+    assert asyncio.run(scenario()) == ["tomorrow"]
