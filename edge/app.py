@@ -44,11 +44,15 @@ class AppRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The app's verdict on one event. dead_letter: False where Dapr drops without a dead letter (gRPC Unimplemented)."""
+    """The app's verdict on one event. dead_letter: False where Dapr drops without a dead letter (gRPC Unimplemented).
+
+    code: HTTP status or gRPC code of the answer for retry policies that match codes, 0 = none.
+    """
 
     status: Status
     reason: str = ""
     dead_letter: bool = True
+    code: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,13 @@ class Callback:
 
 
 class AppChannel(Protocol):
-    """How the runtime calls the app. Every call raises AppUnavailable when the transport fails; none logs per message."""
+    """How the runtime calls the app. Every call raises AppUnavailable when the transport fails; none logs per message.
+
+    trigger and configuration_changed raise AppRefused when the app answers with a failure.
+    probe_failure: why `healthy` last said no, in Dapr's words.
+    """
+
+    probe_failure: str
 
     async def reachable(self) -> bool: ...
     async def invoke(self, request: InvokeRequest) -> InvokeResponse: ...
@@ -127,6 +137,7 @@ class App:
 class Part:
     """One open component. properties: its metadata with secrets resolved (lower-case keys), for the runtime-level fields that a
     block reads (`keyprefix`, `publishingscopes`, `route`…); never logged. capabilities: as the metadata API shows them.
+    secret_names: of a property that came through a secretKeyRef, that secret's name (encryption stores it beside each value).
     """
 
     name: str
@@ -136,6 +147,7 @@ class Part:
     properties: Mapping[str, str] = field(default=NO_METADATA, repr=False)
     scopes: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
+    secret_names: Mapping[str, str] = NO_METADATA
 
     @property
     def kind(self) -> str:

@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from edge.errors import ComponentError
 from edge.model import (
     Address,
     BindingEvent,
@@ -105,6 +106,20 @@ class StateStore(Component, Protocol):
     async def get(self, key: str) -> StateItem | None: ...
     async def set(self, item: SetItem) -> None: ...
     async def delete(self, item: DeleteItem) -> None: ...
+
+
+@runtime_checkable
+class ReadsNow(Protocol):
+    """Optional: a point read that never waits (memory, the loop's own connection to a file), so that no task is needed for it."""
+
+    def get_now(self, key: str) -> StateItem | None: ...
+
+
+@runtime_checkable
+class BulkSet(Protocol):
+    """Optional: many upserts at once, in order, each failing alone: one result for each item, None = stored."""
+
+    async def set_many(self, items: Sequence[SetItem]) -> list[ComponentError | None]: ...
 
 
 @runtime_checkable

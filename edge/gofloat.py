@@ -1,0 +1,99 @@
+"""JSON values that Go reads into `interface{}`: numbers become float64 and are written again as Go writes float64.
+
+State values, binding data and bulk events pass through here; event payloads keep their number texts (edge/gojson.py). One thing is
+better than Go: integers beyond 2^53 stay what they are. Source: Go 1.26 encoding/json (floatEncoder), observed through daprd.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+import orjson
+
+from edge.gojson import LONE
+from edge.goscanner import WHITE, JsonError, scan
+
+# Cheap look for what may be, and a close look for what is, a number that orjson would read or write differently: -0, exponents,
+# a fraction of zeros, very small ones, more than 64 bits.
+SUSPECT = re.compile(rb"[0-9](?:[eE]|\.0|[0-9]{16})")
+ODD = re.compile(rb"(?:^|[:\[,\s])(?:-0(?![.0-9]*[1-9])|-?(?:[0-9]{19}|[0-9]{17,}\.|[0-9]+(?:\.[0-9]+)?[eE]|[0-9]+\.0+(?![0-9])|0\.0000))")
+SMALLEST_FIXED, LARGEST_FIXED = 1e-6, 1e21
+LONGEST_INT = 18
+
+
+def decode(data: bytes) -> Any:
+    """The first JSON value in `data`, as a Go json.Decoder reads it (what follows is ignored). Odd numbers are `orjson.Fragment`s.
+
+    Raises JsonError with Go's text ("EOF" when there is nothing).
+    """
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _decode_odd(data)
+    if SUSPECT.search(data) is None and b"-0" not in data:
+        return value
+    return value if ODD.search(data) is None else _exact(data.decode())
+
+
+def float_text(value: float) -> str:
+    """A finite float as Go writes it: shortest digits, exponent only below 1e-6 and from 1e21 on."""
+    text = repr(value)
+    if "e" not in text:
+        return text.removesuffix(".0")
+    mantissa, _, exponent = text.partition("e")
+    power = int(exponent)
+    if not SMALLEST_FIXED <= abs(value) < LARGEST_FIXED:
+        return f"{mantissa}e{power}" if power < 0 else f"{mantissa}e+{power:02}"
+    sign, digits = ("-", mantissa[1:]) if mantissa[0] == "-" else ("", mantissa)
+    whole, _, fraction = digits.partition(".")
+    if power < 0:
+        return f"{sign}0.{'0' * (-power - len(whole))}{whole}{fraction}"
+    return sign + whole + fraction.ljust(power, "0")
+
+
+def _decode_odd(data: bytes) -> Any:
+    """What orjson refuses: either Go refuses it too, or more follows, or lone surrogates, or bytes that are no UTF-8."""
+    if not data.strip(WHITE):
+        raise JsonError("EOF")
+    end = scan(data, stream=True)
+    return _whole(_exact(LONE.sub("\ufffd", data[:end].decode("utf-8", "surrogateescape")).strip(WHITE.decode())))
+
+
+def _exact(text: str) -> Any:
+    try:
+        return _DECODER.decode(text.strip())
+    except RecursionError:
+        raise JsonError("exceeded max depth") from None
+
+
+def _float(text: str) -> Any:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise JsonError(f"json: cannot unmarshal number {text} into Go value of type float64")
+    return orjson.Fragment(float_text(value))
+
+
+def _integer(text: str) -> Any:
+    return orjson.Fragment(text) if text == "-0" or len(text) > LONGEST_INT else int(text)
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise JsonError(f"invalid character '{text.lstrip('-')[0]}' looking for beginning of value")
+
+
+_DECODER = json.JSONDecoder(parse_float=_float, parse_int=_integer, parse_constant=_no_constant)
+
+
+def _whole(value: Any) -> Any:
+    """Lone surrogates (escapes in the text) become U+FFFD."""
+    match value:
+        case str():
+            return LONE.sub("\ufffd", value)
+        case dict():
+            return {_whole(key): _whole(item) for key, item in value.items()}
+        case list():
+            return [_whole(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,99 @@
+"""Requests read as Go reads them: the texts were seen from daprd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from edge import gostruct
+from edge.gofloat import decode
+from edge.goscanner import JsonError
+from edge.gostruct import MapError, Struct, from_map, list_of
+
+OPTIONS = Struct("state.SetStateOption", {"Concurrency": gostruct.text, "Consistency": gostruct.text})
+ITEM = Struct(
+    "state.SetRequest",
+    {"key": gostruct.text, "value": gostruct.anything, "metadata": gostruct.text_map, "options": OPTIONS},
+)
+BULK = Struct("http.BulkGetRequest", {"keys": list_of(gostruct.or_empty, "string"), "parallelism": gostruct.integer})
+OPTION_FIELDS: dict[str, type] = {"Concurrency": str, "Consistency": str}
+MAP: Mapping[str, type | Mapping[str, type]] = {"Key": str, "Value": object, "ETag": str, "Metadata": dict, "Options": OPTION_FIELDS}
+
+
+def test_keys_match_in_any_case_and_unknown_ones_are_skipped() -> None:
+    found = ITEM(decode(b'{"KEY":"a","other":1,"Options":{"concurrency":"first-write"}}'))
+
+    assert found == {"key": "a", "options": {"Concurrency": "first-write"}}
+
+
+def test_null_leaves_a_field_alone() -> None:
+    assert ITEM(decode(b'{"key":null,"value":null,"metadata":{"a":null}}')) == {"metadata": {"a": ""}}
+    assert ITEM(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"7", "json: cannot unmarshal number into Go value of type state.SetRequest"),
+        (b'{"key":5}', "json: cannot unmarshal number into Go struct field SetRequest.key of type string"),
+        (b'{"options":"x"}', "json: cannot unmarshal string into Go struct field SetRequest.options of type state.SetStateOption"),
+        (
+            b'{"options":{"concurrency":1.0}}',
+            "json: cannot unmarshal number into Go struct field SetStateOption.options.Concurrency of type string",
+        ),
+        (b'{"metadata":["a"]}', "json: cannot unmarshal array into Go struct field SetRequest.metadata of type map[string]string"),
+        (b'{"metadata":{"a":{}}}', "json: cannot unmarshal object into Go struct field SetRequest.metadata of type string"),
+    ],
+)
+def test_a_misfit_is_named_as_go_names_it(body: bytes, error: str) -> None:
+    with pytest.raises(JsonError) as caught:
+        ITEM(decode(body))
+
+    assert str(caught.value) == error
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"keys":["b1",5]}', "json: cannot unmarshal number into Go struct field BulkGetRequest.keys of type string"),
+        (b'{"keys":"a"}', "json: cannot unmarshal string into Go struct field BulkGetRequest.keys of type []string"),
+        (b'{"parallelism":1.5}', "json: cannot unmarshal number 1.5 into Go struct field BulkGetRequest.parallelism of type int"),
+        (b'{"parallelism":"x"}', "json: cannot unmarshal string into Go struct field BulkGetRequest.parallelism of type int"),
+    ],
+)
+def test_lists_and_integers_are_checked(body: bytes, error: str) -> None:
+    with pytest.raises(JsonError) as caught:
+        BULK(decode(body))
+
+    assert str(caught.value) == error
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'"k"', "'' expected a map, got 'string'"),
+        (b"5", "'' expected a map, got 'float64'"),
+        (b'{"key":5}', "1 error(s) decoding:\n\n* 'Key' expected type 'string', got unconvertible type 'float64', value: '5'"),
+        (b'{"metadata":["x"]}', "1 error(s) decoding:\n\n* 'Metadata' expected a map, got 'slice'"),
+        (
+            b'{"key":true,"etag":[1,"x",null]}',
+            "2 error(s) decoding:\n\n* 'ETag' expected type 'string', got unconvertible type '[]interface {}', value: '[1 x <nil>]'\n"
+            "* 'Key' expected type 'string', got unconvertible type 'bool', value: 'true'",
+        ),
+        (
+            b'{"metadata":{"x":{"y":1}}}',
+            "1 error(s) decoding:\n\n* 'Metadata[x]' expected type 'string', "
+            "got unconvertible type 'map[string]interface {}', value: 'map[y:1]'",
+        ),
+    ],
+)
+def test_a_map_that_does_not_fit_lists_all_problems(body: bytes, error: str) -> None:
+    with pytest.raises(MapError) as caught:
+        from_map(decode(body), MAP)
+
+    assert str(caught.value) == error
+
+
+def test_a_fitting_map_is_read_in_any_case() -> None:
+    assert from_map({"KEY": "a", "vaLue": 3, "metadata": {"x": None}}, MAP) == {"Key": "a", "Value": 3, "Metadata": {"x": ""}}
