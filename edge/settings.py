@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,14 @@ class DaemonSettings:
     metrics_port: int = 9090
     hot_reload_interval: float = 60.0
     mode: str = "standalone"
+    working_dir: Path | None = None
+
+
+def free_port() -> int:
+    """A TCP port that was free on loopback a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _port(values: Mapping[str, Any], key: str) -> int:

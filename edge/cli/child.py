@@ -56,8 +56,8 @@ class Child:
         self.process, self._guard, self._pipe = process, guard, pipe
 
     @classmethod
-    async def start(cls, command: Sequence[str], env: Mapping[str, str], cwd: Path | None = None) -> Child:
-        """Run the command with this process's standard streams. Raises StartError."""
+    async def start(cls, command: Sequence[str], env: Mapping[str, str], cwd: Path | None = None, output: int | None = None) -> Child:
+        """Run the command with this process's standard streams, or with `output` as its output and error. Raises StartError."""
         libc = ctypes.CDLL(None)
         parent = os.getpid()
 
@@ -67,7 +67,9 @@ class Child:
                 os._exit(1)
 
         try:
-            process = await asyncio.create_subprocess_exec(*command, env=dict(env), cwd=cwd, process_group=0, preexec_fn=die_with_parent)
+            process = await asyncio.create_subprocess_exec(
+                *command, env=dict(env), cwd=cwd, stdout=output, stderr=output, process_group=0, preexec_fn=die_with_parent
+            )
         except OSError as error:
             raise StartError(f"cannot start the app command {command[0]!r}: {error.strerror}") from error
         read, write = os.pipe2(os.O_CLOEXEC)

@@ -54,7 +54,7 @@ def locate(given: str) -> Path:
     return path.resolve()
 
 
-def load(path: Path, text: str | None = None, root: Path | None = None) -> RunFile:
+def load(path: Path, text: str | None = None, root: Path | None = None, allow_empty: bool = False) -> RunFile:
     """Read and check a run file. root: Dapr's install root for the last defaults. Raises RunFileError."""
     import yaml  # only when a file is given
 
@@ -65,6 +65,8 @@ def load(path: Path, text: str | None = None, root: Path | None = None) -> RunFi
     if not isinstance(document, dict) or not document.get("version"):
         raise RunFileError(f"{path}: `version: 1` is missing")
     entries = document.get("apps")
+    if entries == [] and allow_empty:
+        return RunFile(path, str(document.get("name") or path.parent.name), [])
     if not isinstance(entries, list) or not entries:
         raise RunFileError(f"{path}: `apps` is empty; give at least one app")
     common = document.get("common") or {}
