@@ -82,6 +82,10 @@ class Journal:
         """A retried entry holds its lane back until it is done."""
         raise NotImplementedError
 
+    def holds(self, lane: str) -> bool:
+        """The lane has rows that nobody has taken, due or not: who puts nothing new before them keeps the order."""
+        raise NotImplementedError
+
     def lanes(self, prefix: str = "") -> list[str]:
         """Names of the lanes that hold rows."""
         raise NotImplementedError
