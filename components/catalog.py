@@ -6,6 +6,8 @@ CATALOG: dict[str, str] = {
     "secretstores.local.env/v1": "components.secretstores.local_env:Store",
     "secretstores.local.file/v1": "components.secretstores.local_file:Store",
     "secretstores.systemd/v1": "components.secretstores.systemd:Store",
+    "state.in-memory/v1": "components.state.in_memory:Store",
+    "state.sqlite/v1": "components.state.sqlite:Store",
 }
 
 ALIASES: dict[str, str] = {

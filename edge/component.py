@@ -68,6 +68,7 @@ class Context:
     tasks: Tasks
     database: Callable[[], Awaitable[Database]]
     init_timeout: float = 5.0
+    working_dir: Path | None = None
 
     @property
     def app_id(self) -> str:
