@@ -6,7 +6,7 @@ from typing import Any
 
 from edge import errors
 from edge.errors import EdgeError
-from edge.gojson import dumps
+from edge.gojson import encode as dumps
 from edge.http1.messages import Response
 
 JSON = ("content-type", "application/json")
