@@ -1,0 +1,34 @@
+"""The building blocks of one daemon: every rule of Dapr's semantics lives under this package, fronts and components know none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge.blocks.health import HealthService
+    from edge.blocks.invoke import InvokeService
+    from edge.blocks.metadata import MetadataService
+    from edge.blocks.pubsub import PubSubService
+    from edge.blocks.secrets import SecretService
+    from edge.blocks.state import StateService
+
+
+@dataclass(slots=True)
+class Blocks:
+    """What the fronts call, with the calling App as first argument. None: this daemon has no such block (no component needs it)."""
+
+    state: StateService
+    pubsub: PubSubService
+    secrets: SecretService
+    invoke: InvokeService
+    metadata: MetadataService
+    health: HealthService
+    bindings: Any = None
+    configuration: Any = None
+    lock: Any = None
+    jobs: Any = None
+    actors: Any = None
+    workflow: Any = None
+    crypto: Any = None
+    conversation: Any = None
