@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
+from edge import eager
 from edge.http1.arriving import Arriving
 from edge.http1.encode import LAST_CHUNK, Plan, chunk
 from edge.http1.hub import Hub
@@ -48,14 +49,18 @@ class Answering(Reading):
         if isinstance(answer, Response):
             self._respond(request, answer)
         else:
-            self._pending = future = self._start(answer)
-            future.add_done_callback(self._handled)
+            self._await(request, answer)
 
-    def _start(self, answer: Awaitable[Response]) -> asyncio.Future[Response]:
+    def _await(self, request: Request, answer: Awaitable[Response]) -> None:
         if isinstance(answer, asyncio.Future):
-            return answer
-        work = answer if isinstance(answer, Coroutine) else _run(answer)
-        return self._hub.loop.create_task(work, name="http1.handler")
+            future = answer
+        else:
+            future = eager.start(answer if isinstance(answer, Coroutine) else _run(answer), self._hub.loop, "http1.handler")
+        if future.done() and not future.cancelled() and future.exception() is None:
+            self._respond(request, future.result())
+        else:
+            self._pending = future
+            future.add_done_callback(self._handled)
 
     def _handled(self, future: asyncio.Future[Response]) -> None:
         """The awaitable answer is there."""
