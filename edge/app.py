@@ -17,6 +17,7 @@ from edge.model import (
     ConfigItem,
     InvokeRequest,
     InvokeResponse,
+    JobEvent,
     Status,
     Subscription,
     TopicEvent,
@@ -64,7 +65,7 @@ class ActorConfig:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A call of the runtime on the app that is neither event nor binding (actors, jobs): method and path as HTTP apps get them."""
+    """An actor callback of an HTTP app. path: the request target. headers: lower-case names; what is hop by hop is not passed on."""
 
     method: str
     path: str
@@ -91,6 +92,7 @@ class AppChannel(Protocol):
     async def wants_binding(self, name: str, route: str, timeout: float) -> bool: ...
     async def trigger(self, name: str, route: str, event: BindingEvent) -> BindingResult: ...
     async def configuration_changed(self, store: str, key: str, subscription: str, items: Mapping[str, ConfigItem]) -> None: ...
+    async def trigger_job(self, event: JobEvent) -> Delivery: ...
     async def call(self, callback: Callback) -> InvokeResponse: ...
     async def healthy(self, path: str, timeout: float) -> bool: ...
     async def close(self) -> None: ...

@@ -200,6 +200,24 @@ class BindingResult:
     content_type: str = ""
 
 
+# --- jobs
+@dataclass(frozen=True, slots=True)
+class JobData:
+    """What a job carries. type_url: as in google.protobuf.Any. value: its bytes; is_json: JSON text of a google.protobuf.Value."""
+
+    type_url: str
+    value: bytes
+    is_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """A job that is due, on its way to the app."""
+
+    name: str
+    data: JobData | None = None
+
+
 # --- invocation
 @dataclass(frozen=True, slots=True)
 class InvokeRequest:

@@ -55,6 +55,8 @@ class Again:
 
 Fire = Callable[[Entry], Awaitable[Again | None]]
 """Called when an entry is due; None = it is finished and its row goes. Raising = logged, fired again after a pause."""
+Detach = Callable[[float], Awaitable[None]]
+"""No new firings; those under way get so many seconds, then they are cancelled. Rows stay."""
 
 
 class Scheduler:
@@ -121,20 +123,20 @@ class Scheduler:
         """The entry was neither deleted nor overwritten."""
         return self._database.row_now("SELECT 1 FROM schedule WHERE id=?", entry.id) is not None
 
-    def attach(self, kind: str, fire: Fire, limit: int = BATCH) -> Callable[[], Awaitable[None]]:
+    def attach(self, kind: str, fire: Fire, limit: int = BATCH) -> Detach:
         """Fire due entries of that kind from now on, at most `limit` at a time; entries nobody attached to wait in the file.
 
-        Returns how to stop: running firings are cancelled, their rows stay.
+        Returns how to stop.
         """
         if kind in self._lanes:
             raise RuntimeError(f"schedule kind {kind} is attached already")
         lane = self._lanes[kind] = Lane(self._database, self._tasks, self.clock, kind, fire, limit)
         lane.wake(0.0)
 
-        async def detach() -> None:
+        async def detach(patience: float) -> None:
             if self._lanes.get(kind) is lane:
                 del self._lanes[kind]
-            await lane.close()
+            await lane.close(patience)
 
         return detach
 
@@ -162,11 +164,13 @@ class Lane:
         elif due < self._alarm_due:
             self._arm(due)
 
-    async def close(self) -> None:
+    async def close(self, patience: float) -> None:
         self._closed = True
         if self._alarm is not None:
             self._alarm.cancel()
-        running = list(self._running.values())
+        running: set[asyncio.Task[None]] = set(self._running.values())
+        if running and patience > 0:
+            _, running = await asyncio.wait(running, timeout=patience)
         for task in running:
             task.cancel()
         if running:

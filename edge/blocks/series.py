@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from edge.blocks.schedule import LATE, Plan, Progress, Step, dump_plan, load_plan
-from edge.scheduler import Again, Entry, Scheduler
+from edge.scheduler import Again, Detach, Entry, Scheduler
 
 log = logging.getLogger("dapr.scheduler")
 RETRY_AWAY = 1.0
@@ -75,7 +75,7 @@ class Series:
         """End all whose key starts with `prefix`."""
         await self._scheduler.delete_prefix(kind, prefix)
 
-    def attach(self, kind: str, deliver: Deliver) -> Callable[[], Awaitable[None]]:
+    def attach(self, kind: str, deliver: Deliver) -> Detach:
         """Carry out the series of that kind from now on; what came due before fires once. Returns how to stop."""
         return self._scheduler.attach(kind, Carrier(self._scheduler, deliver).fire)
 

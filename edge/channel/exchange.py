@@ -35,23 +35,28 @@ class Exchange:
         self._tls = _unverified() if scheme == "https" else None
         self._client = client or Client(app.channel_address, app.port, self._tls)
 
-    async def whole(self, method: str, target: str, fields: Fields, body: bytes = b"") -> tuple[int, Headers, bytes]:
-        """Status, headers and whole body of the answer; waits for a free slot. fields are sorted in place."""
-        if self.slots is None:
-            return await self._whole(method, target, fields, body)
-        async with self.slots:
-            return await self._whole(method, target, fields, body)
+    async def whole(
+        self, method: str, target: str, fields: Fields, body: bytes = b"", agent: str = AGENT[1], *, zipping: bool = True
+    ) -> tuple[int, Headers, bytes]:
+        """Status, headers and whole body of the answer; waits for a free slot. fields are sorted in place.
 
-    async def _whole(self, method: str, target: str, fields: Fields, body: bytes) -> tuple[int, Headers, bytes]:
-        head = [self.host, AGENT]
+        zipping: gzip is asked for and unpacked here; else what the caller accepts is in `fields` and the body stays as it came.
+        """
+        if self.slots is None:
+            return await self._whole(method, target, fields, body, agent, zipping)
+        async with self.slots:
+            return await self._whole(method, target, fields, body, agent, zipping)
+
+    async def _whole(self, method: str, target: str, fields: Fields, body: bytes, agent: str, zipping: bool) -> tuple[int, Headers, bytes]:
+        head = [self.host, ("User-Agent", agent)]
         if body or method not in BODILESS:
             head.append(("Content-Length", str(len(body))))
         fields.sort(key=by_name)
-        answer = await self.send(method, target, [*head, *fields, GZIP], body)
+        answer = await self.send(method, target, [*head, *fields, GZIP] if zipping else [*head, *fields], body)
         data = answer.data
         if data is None:
             data = await self._read(answer, method, target)
-        return answer.status, answer.headers, unpacked(data) if is_gzip(answer.headers) else data
+        return answer.status, answer.headers, unpacked(data) if zipping and is_gzip(answer.headers) else data
 
     async def send(self, method: str, target: str, head: Fields, body: bytes | AsyncIterator[bytes] = b"") -> ClientResponse:
         """The answer with its head complete; takes no slot."""

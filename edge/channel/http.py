@@ -13,13 +13,25 @@ from edge import gojson
 from edge.app import ActorConfig, App, AppRefused, AppUnavailable, Callback, Delivery
 from edge.channel.answers import bulk_verdicts, verdict
 from edge.channel.exchange import AGENT, BODILESS, GZIP, Body, Exchange, by_name
-from edge.channel.fields import Fields, canonical, forwarded, from_metadata, method_target, returned, route_target
+from edge.channel.fields import Fields, forwarded, from_metadata, method_target, returned, route_target
 from edge.channel.gzip import is_gzip, unpacking
+from edge.channel.jobs import job_body
 from edge.channel.subscribe import parse_subscriptions
 from edge.events import CLOUD_EVENT, JSON
 from edge.goscanner import JsonError
 from edge.http1.client import Client, ClientResponse
-from edge.model import BindingEvent, BindingResult, BulkTopicEvent, ConfigItem, InvokeRequest, InvokeResponse, Subscription, TopicEvent
+from edge.model import (
+    BindingEvent,
+    BindingResult,
+    BulkTopicEvent,
+    ConfigItem,
+    InvokeRequest,
+    InvokeResponse,
+    JobEvent,
+    Status,
+    Subscription,
+    TopicEvent,
+)
 from edge.received import NO_TRACE, Received, bulk_body, bulk_entry, trace_header
 
 log = logging.getLogger("dapr.runtime.channel.http")
@@ -130,13 +142,25 @@ class HttpChannel:
         if status != 200:
             raise AppRefused(f"error sending configuration item to application, status {status}", status)
 
+    # --- jobs
+    async def trigger_job(self, event: JobEvent) -> Delivery:
+        """POST a due job to /job/<name>: 2xx = done, 404 = given up, anything else may be tried again."""
+        fields = [("Content-Type", JSON), *self._token]
+        status, _, _ = await self._exchange.whole("POST", method_target(f"job/{event.name}", ""), fields, job_body(event.data))
+        if 200 <= status <= 299:
+            return Delivery(Status.SUCCESS, code=status)
+        return Delivery(Status.DROP if status == 404 else Status.RETRY, f"status code {status}", code=status)
+
     # --- calls
     async def call(self, callback: Callback) -> InvokeResponse:
-        """Actor and job callbacks: the whole answer."""
-        fields = [*((canonical(name), value) for name, value in callback.headers), *self._token]
+        """Actor callbacks: the whole answer. The caller's user agent and accepted encodings pass on."""
+        fields = [*forwarded(callback.headers), *self._token]
         if callback.content_type is not None:
             fields.append(("Content-Type", callback.content_type))
-        status, headers, body = await self._exchange.whole(callback.method, callback.path, fields, callback.body)
+        given = dict(callback.headers)
+        agent = given.get("user-agent", AGENT[1])
+        zipping = "accept-encoding" not in given
+        status, headers, body = await self._exchange.whole(callback.method, callback.path, fields, callback.body, agent, zipping=zipping)
         return InvokeResponse(status, list(headers), body, headers.get("content-type"))
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse:

@@ -16,6 +16,7 @@ from edge.blocks.schedule import Policy, make
 from edge.blocks.series import Item, Outcome, Series
 from edge.clock import Clock
 from edge.durations import format_go_duration, parse_duration
+from edge.scheduler import Detach
 
 log = logging.getLogger("dapr.runtime.actors.reminders")
 SEPARATOR = "\x1f"
@@ -90,7 +91,7 @@ class Reminders:
         """End all of a type, or of one actor."""
         await self._series.delete_prefix(_kind(namespace, type_), "" if id_ is None else _key(id_, ""))
 
-    def attach(self, namespace: str, type_: str) -> Callable[[], Awaitable[None]]:
+    def attach(self, namespace: str, type_: str) -> Detach:
         """Fire the reminders of that type from now on; returns how to stop."""
 
         async def deliver(item: Item) -> Outcome:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from edge.actor import ActorFailed, ActorTick
+from edge.actor import ActorFailed, ActorTick, HostGone
 from edge.app import AppUnavailable
 from edge.clock import Clock
 from edge.durations import IsoDuration, format_rfc3339, parse_duration, parse_time
@@ -20,7 +20,7 @@ from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.runtime.actors.timers")
 Deliver = Callable[[str, ActorTick], Awaitable[None]]
-"""Namespace and tick → in the actor's turn. Raises ActorFailed, AppUnavailable."""
+"""Namespace and tick → in the actor's turn. Raises ActorFailed, AppUnavailable, HostGone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Timers:
     async def _fire(self, timer: Timer) -> None:
         try:
             await self._deliver(timer.key[0], timer.tick)
-        except (ActorFailed, AppUnavailable) as error:
+        except (ActorFailed, AppUnavailable, HostGone) as error:
             log.error("Error executing timer for actor %s||%s||%s: %s", *timer.key[1:], error)
         if self._timers.get(timer.key) is not timer:
             return

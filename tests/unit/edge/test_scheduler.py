@@ -124,7 +124,7 @@ def test_entries_wait_until_somebody_attaches(tmp_path: Path) -> None:
             await scheduler.put("job/default/other", "foreign", 0, b"")
             detach = scheduler.attach(KIND, noting(fired))
             await until(lambda: scheduler.count(KIND) == 0)
-            await detach()
+            await detach(0.0)
             await scheduler.put(KIND, "late", 0, b"")
             await asyncio.sleep(0.02)
         return fired
