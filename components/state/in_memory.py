@@ -54,9 +54,12 @@ class Store:
         row = self._rows.get(key)
         return None if row is None or (row.expires is not None and row.expires <= time.time()) else row
 
-    async def get(self, key: str) -> StateItem | None:
+    def get_now(self, key: str) -> StateItem | None:
         row = self._live(key)
         return None if row is None else StateItem(key, row.value, row.etag, _expiry(row))
+
+    async def get(self, key: str) -> StateItem | None:
+        return self.get_now(key)
 
     async def get_many(self, keys: Sequence[str]) -> list[BulkItem]:
         """In the order asked."""

@@ -19,6 +19,7 @@ from components.state._connection import Target, parse_connection
 from components.state._ttl import parse_ttl
 from edge.component import Context, Feature
 from edge.database import Database
+from edge.database.faults import translate
 from edge.errors import ComponentError, EtagMismatch, Unavailable
 from edge.events import new_id
 from edge.model import NO_METADATA, BulkItem, DeleteItem, SetItem, StateItem
@@ -110,13 +111,20 @@ class Store:
         tx.execute(f"INSERT INTO {about} (key, value) VALUES ('migrations', '1') ON CONFLICT (key) DO NOTHING")
 
     # --- reads
-    async def get(self, key: str) -> StateItem | None:
-        """The value; answers without leaving the loop. Raises ComponentError, Unavailable."""
+    def get_now(self, key: str) -> StateItem | None:
+        """The value, read on the loop. Raises ComponentError, Unavailable (another process holds the file)."""
         try:
-            row = self._database.row_now(self._get, key)
-        except sqlite3.Error:  # another process holds the file: wait for it off the loop
-            rows = await self._database.read(self._get, key)
-            row = rows[0] if rows else None
+            return self._item(key, self._database.row_now(self._get, key))
+        except sqlite3.Error as error:
+            raise translate(error, self._context.name) from error
+
+    async def get(self, key: str) -> StateItem | None:
+        """The value; where another process's lock is in the way it waits for that off the loop. Raises ComponentError, Unavailable."""
+        rows = await self._database.read(self._get, key)
+        return self._item(key, rows[0] if rows else None)
+
+    @staticmethod
+    def _item(key: str, row: tuple[Any, ...] | None) -> StateItem | None:
         return None if row is None else StateItem(key, _bytes(row[0], row[1]), row[2], _expiry(row[3]))
 
     async def get_many(self, keys: Sequence[str]) -> list[BulkItem]:
@@ -143,6 +151,14 @@ class Store:
         """Raises EtagMismatch, Invalid (ttl), Full, Unavailable."""
         unit = self._setter(item)
         await self._write(unit)
+
+    async def set_many(self, items: Sequence[SetItem]) -> list[ComponentError | None]:
+        """One commit for all that can be stored; each item fails alone."""
+        results = await asyncio.gather(*(self.set(item) for item in items), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, ComponentError):
+                raise result
+        return [result if isinstance(result, ComponentError) else None for result in results]
 
     async def delete(self, item: DeleteItem) -> None:
         """A missing key without etag is deleted already. Raises EtagMismatch."""

@@ -47,4 +47,3 @@ class Call:
 
     def header(self, name: str) -> str:
         return self.request.headers.get(name, "")
-
