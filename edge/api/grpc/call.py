@@ -8,14 +8,9 @@ from typing import Any, Protocol
 
 from edge.app import App
 from edge.blocks import Blocks
+from edge.rpc.status import RpcError
 
-
-class RpcError(Exception):
-    """A gRPC status that no block knows. code: gRPC's number."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
+__all__ = ["Call", "RpcError", "Streaming", "Unary"]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""Dapr's HTTP API: decode, call a block, encode."""

@@ -1,49 +1,86 @@
-"""One call of the API on its way through a handler: who calls, with what, and the trace it belongs to."""
+"""One request on its way through the API: what a handler reads of it, and Go's reading of query strings."""
 
 from __future__ import annotations
 
-from edge.api.http.router import Route, unescape
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import unquote_plus
+
+from edge import errors
+from edge.api.http.trace import Trace
 from edge.app import App
 from edge.blocks import Blocks
-from edge.http1.messages import Request
+from edge.errors import EdgeError
+from edge.gofloat import decode
+from edge.goscanner import JsonError
+from edge.http1.messages import BodyTooLarge, Request, Response
+
+if TYPE_CHECKING:
+    from edge.api.http.router import Route
 
 PREFIX = "metadata."
+HEX = frozenset("0123456789abcdefABCDEF")
+
+Answer: TypeAlias = "Response | Awaitable[Response]"
+Handler: TypeAlias = "Callable[[Call], Answer]"
 
 
 class Call:
-    """What a handler gets. parameters: of the path, unescaped, in order."""
+    """method, path: what the router looks at (path cleaned, still escaped). params: the route's, unescaped."""
 
-    __slots__ = ("_query", "app", "baggage", "blocks", "parameters", "request", "route", "traceparent", "tracestate")
+    __slots__ = ("app", "blocks", "method", "params", "path", "query", "request", "route", "trace")
 
-    def __init__(self, app: App, blocks: Blocks, request: Request, route: Route | None, parameters: list[str]) -> None:
-        self.app, self.blocks, self.request = app, blocks, request
-        self.route, self.parameters = route, parameters
-        self.traceparent = self.tracestate = self.baggage = ""
-        self._query: list[tuple[str, str]] | None = None
+    def __init__(self, app: App, blocks: Blocks, request: Request, path: str, trace: Trace) -> None:
+        self.app, self.blocks, self.request, self.path, self.trace = app, blocks, request, path, trace
+        self.method, self.query = request.method, request.query
+        self.params: tuple[str, ...] = ()
+        self.route: Route | None = None
 
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """The query, unescaped, in order."""
-        if self._query is None:
-            parts = (part.partition("=") for part in self.request.query.split("&") if part)
-            self._query = [(unescape(name), unescape(value)) for name, _, value in parts]
-        return self._query
-
-    def query(self, name: str, default: str = "") -> str:
-        """The first value of a query parameter."""
-        if not self.request.query:
-            return default
-        return next((value for key, value in self.pairs if key == name), default)
-
-    @property
     def metadata(self) -> dict[str, str]:
-        """`metadata.<name>` of the query, first value wins."""
+        """The query's `metadata.<name>` parameters; the first value of a name counts."""
+        query = self.query
+        if not query:
+            return {}
         found: dict[str, str] = {}
-        if self.request.query:
-            for key, value in self.pairs:
-                if key.startswith(PREFIX):
-                    found.setdefault(key[len(PREFIX) :], value)
+        for name, value in pairs(query):
+            if name.startswith(PREFIX):
+                found.setdefault(name[len(PREFIX) :], value)
         return found
 
-    def header(self, name: str) -> str:
-        return self.request.headers.get(name, "")
+    def argument(self, name: str) -> str | None:
+        """The first value of a query parameter."""
+        return next((value for key, value in pairs(self.query) if key == name), None) if self.query else None
+
+    def arguments(self, name: str) -> list[str]:
+        """All values of a query parameter."""
+        return [value for key, value in pairs(self.query) if key == name]
+
+    async def body(self) -> bytes:
+        """The whole body. Raises OSError, BodyTooLarge (`stream too large`)."""
+        body = self.request.data
+        return await self.request.body() if body is None else body
+
+    async def json(self) -> Any:
+        """The body's first JSON value (edge/gofloat.py). Raises MALFORMED_REQUEST."""
+        try:
+            return decode(await self.body())
+        except (JsonError, BodyTooLarge) as error:
+            raise EdgeError(errors.MALFORMED_REQUEST, error=error) from None
+
+
+def pairs(query: str) -> Iterator[tuple[str, str]]:
+    """Go's url.ParseQuery: what has a semicolon or a bad escape is left out."""
+    for part in query.split("&"):
+        if not part or ";" in part or ("%" in part and _bad_escape(part)):
+            continue
+        name, _, value = part.partition("=")
+        yield unescape(name), unescape(value)
+
+
+def unescape(text: str) -> str:
+    """Go's url.QueryUnescape of a text without bad escapes."""
+    return unquote_plus(text) if "%" in text or "+" in text else text
+
+
+def _bad_escape(text: str) -> bool:
+    return any(len(part) < 2 or part[0] not in HEX or part[1] not in HEX for part in text.split("%")[1:])

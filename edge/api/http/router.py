@@ -1,127 +1,142 @@
-"""Which handler answers a path: matching on the escaped, cleaned path; static segments before parameters, per method.
+"""From method and path to a handler: escaped segments, fixed ones before parameters, and what is left goes to service invocation.
 
-Source: http-api.md §1.3. Each parameter is query-unescaped after matching: `%2F` is a slash inside one parameter, `+` a space.
+Source: dapr pkg/api/http/server.go, endpoints/endpoint.go (allow and deny lists), go-chi's matching @1.18.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote
+import posixpath
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-ANY = "*"
+from edge.api.http.call import Call, Handler, unescape
+from edge.http1.messages import Response
+
+GROUP_VERSIONS = {"v1.0": "v1", "v1.0-beta1": "v1beta1", "v1.0-alpha1": "v1alpha1", "v1.0-alpha2": "v1alpha2"}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. methods: verbs, or ANY. path: `/v1.0/state/{store}/{key}`; a last `{name*}` takes the rest, slashes included.
+    """One line of the API. path: `/v1.0/state/{store}/{key}`; a last `{topic…}` takes the rest. name: as logs and metrics call it.
 
-    group: Dapr's API group (allow and deny lists). name: for logs and metrics. health: no token, no trace.
+    methods: () = any. group: its name in allow and deny lists. health: always allowed, not traced.
     """
 
     methods: tuple[str, ...]
     path: str
-    handler: Callable[..., Any]
+    handler: Handler
     group: str
-    name: str = ""
+    name: str
     health: bool = False
 
-    @property
-    def version(self) -> str:
-        """`v1.0` of `/v1.0/state/…`."""
-        return self.path.split("/", 2)[1]
+    def matches(self, rules: Iterable[str]) -> bool:
+        """Is one of the rules (`version/name`) about this route: its group and version, or the beginning of its path."""
+        version, _, route = self.path[1:].partition("/")
+        path = f"{version}/{route}"
+        return any(rule == f"{GROUP_VERSIONS[version]}/{self.group}" or path.startswith(rule) for rule in rules)
 
 
-class _Node:
-    __slots__ = ("parameter", "rest", "routes", "static")
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Allow and deny lists as `version/name`; a non-empty allow list forbids all else, deny comes first."""
 
-    def __init__(self) -> None:
-        self.static: dict[str, _Node] = {}
-        self.parameter: _Node | None = None
-        self.rest: dict[str, Route] = {}
-        self.routes: dict[str, Route] = {}
+    allowed: frozenset[str] = frozenset()
+    denied: frozenset[str] = frozenset()
+
+    def allow(self, route: Route) -> bool:
+        if route.health:
+            return True
+        if self.denied and route.matches(self.denied):
+            return False
+        return not self.allowed or route.matches(self.allowed)
+
+
+@dataclass(slots=True)
+class Node:
+    """A place in the tree of paths: fixed next segments, a parameter, the routes that end here, those that take the rest."""
+
+    fixed: dict[str, Node] = field(default_factory=dict)
+    parameter: Node | None = None
+    routes: dict[str, Route] = field(default_factory=dict)
+    rest: dict[str, Route] = field(default_factory=dict)
 
 
 class Router:
-    """All routes of one listener."""
+    """Finds the route of a call. fallback: for what no route takes; None: the router answers 404 and 405 itself."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._root = _Node()
+    def __init__(self, routes: Sequence[Route], rules: Rules | None = None, fallback: Route | None = None) -> None:
+        rules = rules or Rules()
+        self._root = Node()
+        self.fallback = fallback if fallback is not None and rules.allow(fallback) else None
         for route in routes:
-            self._add(route)
+            if rules.allow(route):
+                self._add(route)
 
     def _add(self, route: Route) -> None:
         node = self._root
-        for part in route.path.strip("/").split("/"):
-            if part.endswith("*}"):
+        for segment in route.path.split("/")[1:]:
+            if segment.endswith("…}"):
                 node.rest.update(dict.fromkeys(route.methods, route))
                 return
-            if part.startswith("{"):
-                node.parameter = node.parameter or _Node()
-                node = node.parameter
+            if segment.startswith("{"):
+                node.parameter = node = node.parameter or Node()
             else:
-                node = node.static.setdefault(part, _Node())
+                node = node.fixed.setdefault(segment, Node())
         node.routes.update(dict.fromkeys(route.methods, route))
 
-    def find(self, method: str, path: str) -> tuple[Route, list[str]] | None:
-        """The route of a cleaned path and its parameters, unescaped; None when nothing matches this method."""
-        parts = path.split("/")
-        found: list[str] = []
-        route = self._match(self._root, method, parts, 1, found)
-        return None if route is None else (route, found)
-
-    def _match(self, node: _Node, method: str, parts: list[str], index: int, found: list[str]) -> Route | None:
-        if index == len(parts):
-            return node.routes.get(method) or node.routes.get(ANY)
-        part = parts[index]
-        if (child := node.static.get(part)) is not None:
-            route = self._match(child, method, parts, index + 1, found)
-            if route is not None:
-                return route
-        if node.parameter is not None and part:
-            found.append(unescape(part))
-            route = self._match(node.parameter, method, parts, index + 1, found)
-            if route is not None:
-                return route
-            found.pop()
-        rest = node.rest.get(method) or node.rest.get(ANY)
-        if rest is not None:
-            tail = "/".join(parts[index:])
-            if tail:
-                found.append(unescape(tail))
-                return rest
-        return None
-
-    def methods(self, path: str) -> list[str]:
-        """Verbs that this path has (for 405)."""
-        known = sorted({m for m in _methods_below(self._root) if m != ANY})
-        return [method for method in known if self.find(method, path) is not None]
+    def __call__(self, call: Call) -> Response | None:
+        """Set `call.route` and `call.params`, or return the router's own answer."""
+        segments = call.path.split("/")
+        found = _find(self._root, segments, 1, call.method)
+        if found is not None:
+            call.route, values = found
+            call.params = tuple([unescape(value) for value in values]) if "%" in call.path or "+" in call.path else tuple(values)
+            return None
+        if self.fallback is not None:
+            call.route = self.fallback
+            return None
+        methods = sorted(_methods(self._root, segments, 1))
+        if methods:
+            return Response(405, [("allow", method) for method in methods])
+        return _NOT_FOUND
 
 
-def _methods_below(node: _Node) -> set[str]:
-    found = set(node.routes) | set(node.rest)
-    for child in (*node.static.values(), *((node.parameter,) if node.parameter else ())):
-        found |= _methods_below(child)
-    return found
-
-
-def unescape(text: str) -> str:
-    """Query-unescape: `+` is a space, `%XX` a byte; bytes that are no UTF-8 become U+FFFD."""
-    if "%" not in text and "+" not in text:
-        return text
-    return unquote(text.replace("+", " "))
+_NOT_FOUND = Response(404, (("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff")), b"404 page not found\n")
 
 
 def clean(path: str) -> str:
-    """Repeated slashes collapse, dot segments resolve, one trailing slash is ignored; the path stays escaped."""
-    if "//" not in path and "/." not in path:
-        return path[:-1] if len(path) > 1 and path.endswith("/") else path
-    kept: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            if kept:
-                kept.pop()
-        elif part not in ("", "."):
-            kept.append(part)
-    return "/" + "/".join(kept)
+    """Go's path.Clean: double slashes, dot segments and a last slash go."""
+    if "//" in path or "/." in path:
+        path = posixpath.normpath(path)
+        return path[1:] if path.startswith("//") else path
+    return path[:-1] if path.endswith("/") and len(path) > 1 else path
+
+
+def _find(node: Node, segments: list[str], at: int, method: str) -> tuple[Route, list[str]] | None:
+    """The route and its raw parameter values, last one first found."""
+    if at == len(segments):
+        route = node.routes.get(method)
+        return None if route is None else (route, [])
+    segment = segments[at]
+    inner = node.fixed.get(segment)
+    if inner is not None and (found := _find(inner, segments, at + 1, method)) is not None:
+        return found
+    if node.parameter is not None and segment:
+        found = _find(node.parameter, segments, at + 1, method)
+        if found is not None:
+            found[1].insert(0, segment)
+            return found
+    route = node.rest.get(method)
+    return None if route is None else (route, ["/".join(segments[at:])])
+
+
+def _methods(node: Node, segments: list[str], at: int) -> set[str]:
+    """The methods that the path would have."""
+    if at == len(segments):
+        return set(node.routes)
+    segment, found = segments[at], set(node.rest)
+    if segment in node.fixed:
+        found |= _methods(node.fixed[segment], segments, at + 1)
+    if node.parameter is not None and segment:
+        found |= _methods(node.parameter, segments, at + 1)
+    return found

@@ -1,0 +1,113 @@
+"""The workflow routes, under `/v1.0`, `/v1.0-beta1` and `/v1.0-alpha1` alike; the component's name in the path is ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from edge import errors
+from edge.api.http.call import Call
+from edge.api.http.render import json_response
+from edge.api.http.router import Route
+from edge.errors import EdgeError
+from edge.gojson import encode
+from edge.goscanner import JsonError
+from edge.http1.messages import BodyTooLarge, Response
+
+if TYPE_CHECKING:
+    from edge.blocks.workflow.service import WorkflowInfo
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EMPTY = b"{}"
+
+
+async def _body(call: Call) -> bytes:
+    try:
+        return call.request.data if call.request.data is not None else await call.request.body()
+    except BodyTooLarge as error:
+        raise EdgeError(errors.BODY_READ, error=error) from error
+
+
+async def start(call: Call) -> Response:
+    """The body is the input, as text; 202 with the id."""
+    data = (await _body(call)).decode("utf-8", "replace")
+    started = await call.blocks.workflow.start(call.app, call.parameters[1], call.query("instanceID"), data)
+    return json_response(b'{"instanceID":' + encode(started) + b"}", 202)
+
+
+async def get(call: Call) -> Response:
+    instance_id = call.parameters[1]
+    info = await call.blocks.workflow.get(call.app, instance_id)
+    if info is None:
+        raise EdgeError(errors.WORKFLOW_NOT_FOUND, id=instance_id)
+    return json_response(_encoded(info))
+
+
+def _encoded(info: WorkflowInfo) -> bytes:
+    answer: dict[str, object] = {"instanceID": info.id}
+    if info.name:
+        answer["workflowName"] = info.name
+    answer |= {"createdAt": _time(info.created), "lastUpdatedAt": _time(info.updated), "runtimeStatus": info.status}
+    if info.properties:
+        answer["properties"] = dict(info.properties)
+    return b"{" + b",".join(encode(key) + b":" + encode(value) for key, value in answer.items()) + b"}"
+
+
+def _time(stamp: tuple[int, int]) -> str:
+    """RFC 3339 as protobuf's JSON writes it: 0, 3, 6 or 9 digits of fraction."""
+    seconds, nanos = stamp
+    moment = (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    if not nanos:
+        return f"{moment}Z"
+    digits = f"{nanos:09d}"
+    return f"{moment}.{digits[:3] if digits.endswith('000000') else digits[:6] if digits.endswith('000') else digits}Z"
+
+
+def _order(method: str) -> Callable[[Call], Awaitable[Response]]:
+    async def handler(call: Call) -> Response:
+        body = await _body(call)
+        _check_object(body)
+        await getattr(call.blocks.workflow, method)(call.app, call.parameters[1])
+        return json_response(EMPTY, 202)
+
+    handler.__name__ = method
+    return handler
+
+
+def _check_object(body: bytes) -> None:
+    """The body is empty or a JSON object."""
+    from edge.gojson import parse_object  # rare
+
+    text = body.strip()
+    if not text:
+        return
+    try:
+        parse_object(text)
+    except JsonError as error:
+        word = text.decode("utf-8", "replace").split()[0].rstrip("!,;:")
+        message = f"proto: syntax error (line 1:1): invalid value {word}"
+        raise EdgeError(errors.MALFORMED_REQUEST, error=message) from error
+
+
+async def raise_event(call: Call) -> Response:
+    data = (await _body(call)).decode("utf-8", "replace")
+    await call.blocks.workflow.raise_event(call.app, call.parameters[1], call.parameters[2], data or None)
+    return json_response(EMPTY, 202)
+
+
+def _routes(version: str) -> list[Route]:
+    base = f"/{version}/workflows/{{component}}/{{instance}}"
+    orders = {"terminate": "terminate", "pause": "pause", "resume": "resume", "purge": "purge"}
+    return [
+        Route(("POST",), f"{base}/start", start, "workflows", "StartWorkflow"),
+        Route(("GET",), base, get, "workflows", "GetWorkflow"),
+        *[
+            Route(("POST",), f"{base}/{verb}", _order(method), "workflows", f"{verb.capitalize()}Workflow")
+            for verb, method in orders.items()
+        ],
+        Route(("POST",), f"{base}/raiseEvent/{{event}}", raise_event, "workflows", "RaiseEventWorkflow"),
+    ]
+
+
+ROUTES = [route for version in ("v1.0", "v1.0-beta1", "v1.0-alpha1") for route in _routes(version)]
