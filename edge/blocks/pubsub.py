@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge import errors
 from edge.app import App, Part, Parts
@@ -73,15 +73,17 @@ class Route:
         self.envelope = Envelope(part.name, topic, app.id, now, native_ttl=native)
 
 
-Policy = Callable[[str, Callable[[], Awaitable[None]]], Awaitable[None]]
-"""Runs a call of the named component under its outbound resiliency policy."""
+Run = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+"""Runs a call under a resiliency policy."""
+PolicyOf = Callable[[str], "Run | None"]
+"""The outbound policy of a component by name, None when it has none."""
 
 
 class PubSubService:
     """The publish API of all apps."""
 
-    def __init__(self, parts: Parts, outbox: Outbox, outbound: Policy | None = None) -> None:
-        self._parts, self._outbox, self._outbound = parts, outbox, outbound
+    def __init__(self, parts: Parts, outbox: Outbox, policy_of: PolicyOf | None = None) -> None:
+        self._parts, self._outbox, self._policy_of = parts, outbox, policy_of
         self._now = LocalTime()
         self._routes: dict[tuple[str, str, str], Route] = {}
 
@@ -159,10 +161,10 @@ class PubSubService:
     async def _hand_over(self, part: Part, message: Message) -> None:
         if part.component.journal_out:
             await self._outbox.accept(part, message)
-        elif self._outbound is None:
+        elif self._policy_of is None or (run := self._policy_of(part.name)) is None:
             await part.component.publish(message)
         else:
-            await self._outbound(part.name, lambda: part.component.publish(message))
+            await run(lambda: part.component.publish(message))
 
     async def _accept_all(self, route: Route, ids: Sequence[str], messages: Sequence[Message]) -> list[BulkFailure]:
         if not messages:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 Fields = list[tuple[str, str]]
 
@@ -64,8 +64,8 @@ def route_target(route: str) -> str:
 
 
 def method_target(path: str, query: str) -> str:
-    """The request target of an invocation: `..` can't escape, `//` and a trailing `/` go, `%2F` becomes `/`."""
-    target = quote(_clean(unquote(path)), safe=PATH_SAFE.replace("%", ""))
+    """The request target of an invocation. path: unescaped; `..` can't escape, `//` and a trailing `/` go."""
+    target = quote(_clean(path), safe=PATH_SAFE.replace("%", ""))
     return f"{target}?{query}" if query else target
 
 

@@ -1,0 +1,197 @@
+"""One attempt to deliver a broker message to an app: decode, expiry, route, call, verdict, dead letter (app-channel.md §5).
+
+Source: dapr pkg/runtime/subscription/subscription.go, bulksubscription.go @1.18.3; differs: what can't be decoded or routed, or spends its
+attempts, is kept in the dead lane when there is no dead-letter topic, where daprd leaves it with the broker for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge.app import App, AppUnavailable, Delivery, Part
+from edge.blocks.outcome import DELIVERED, End, Outcome
+from edge.blocks.retries import Attempts, BreakerOpen
+from edge.cel import CelError, Condition
+from edge.errors import ComponentError, EdgeError
+from edge.events import new_id
+from edge.goscanner import JsonError
+from edge.model import BulkTopicEvent, Message, Rule, Status, Subscription, TopicEvent
+from edge.received import Received, expired, unwrap
+
+log = logging.getLogger("dapr.runtime.processor.subscription")
+DEAD_LETTER_TIMEOUT = 30.0
+FORWARD_PAUSE = 1.0
+GONE = Outcome(End.DROPPED, "dead-letter")
+
+Deliver = Callable[[TopicEvent], Awaitable[Delivery]]
+DeliverBulk = Callable[[BulkTopicEvent], Awaitable[dict[str, Delivery]]]
+Forward = Callable[[App, Part, str, Message], Awaitable[None]]
+
+
+class Router:
+    """The rules of a subscription, compiled. Raises CelError for an expression that can't be."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = [(Condition(rule.match) if rule.match.strip() else None, rule.path) for rule in rules]
+        self._always = rules[0].path if rules and self._rules[0][0] is None else None
+
+    def path(self, event: Mapping[str, Any] | str) -> str | None:
+        """The path of the first rule that is true, None when none is. Raises CelError."""
+        if self._always is not None:
+            return self._always
+        return next((path for condition, path in self._rules if condition is None or condition.match(event)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a subscription's messages go. prefix: the namespace that the broker's topics begin with, "" = none."""
+
+    app: App
+    part: Part
+    subscription: Subscription
+    deliver: Deliver
+    deliver_bulk: DeliverBulk
+    forward: Forward
+    attempts: Attempts
+    prefix: str = ""
+
+
+class TopicCourier:
+    """Attempts for one subscription; a `Courier` and a `BulkCourier`."""
+
+    def __init__(self, target: Target) -> None:
+        self._to = target
+        self._router = Router(target.subscription.rules)
+        self._pubsub = target.part.name
+        self._raw = target.subscription.raw
+
+    async def attempt(self, message: Message, failures: int) -> Outcome:
+        """Deliver one message. Raises AppUnavailable when no one is at the app's port."""
+        event = await self._prepare(message, message.topic)
+        if isinstance(event, Outcome):
+            return event
+        delivery = await self._call(lambda: self._to.deliver(event))
+        if isinstance(delivery, Outcome):
+            return delivery
+        if delivery.status is Status.SUCCESS:
+            return DELIVERED
+        return await self._judge(message, failures, delivery)
+
+    async def attempt_bulk(self, batch: Sequence[tuple[Message, int]]) -> list[Outcome]:
+        """Deliver a batch: one call for each matched route."""
+        outcomes: list[Outcome | None] = [None] * len(batch)
+        routes: dict[str, list[tuple[int, TopicEvent]]] = {}
+        for at, (message, _) in enumerate(batch):
+            event = await self._prepare(message, self._to.subscription.topic)
+            if isinstance(event, Outcome):
+                outcomes[at] = event
+            else:
+                routes.setdefault(event.path, []).append((at, event))
+        for path, events in routes.items():
+            for (at, _), delivery in zip(events, await self._call_bulk(path, [event for _, event in events]), strict=True):
+                outcomes[at] = delivery if isinstance(delivery, Outcome) else await self._judge(*batch[at], delivery)
+        return [outcome or DELIVERED for outcome in outcomes]
+
+    # --- before the call
+    async def _prepare(self, message: Message, topic: str) -> TopicEvent | Outcome:
+        """The event for the app, or the end of a message that it will not get."""
+        topic = topic.removeprefix(self._to.prefix)
+        try:
+            received = unwrap(message, self._pubsub, topic, raw=self._raw)
+        except JsonError as error:
+            return await self._dead(message, f"error deserializing cloud event in pubsub {self._pubsub} and topic {topic}: {error}")
+        event = received.event
+        if "expiration" in event and expired(event, time.time()):
+            log.warning("dropping expired pub/sub event %s as of %s", event.get("id"), event["expiration"])
+            return await self._drop(message, "expired")
+        try:
+            path = self._router.path(self._matched(message, received))
+        except CelError as error:
+            what = f"event {event.get('id')} in pubsub {self._pubsub} and topic {topic}"
+            return await self._dead(message, f"error finding matching route for {what}: {error}")
+        if path is None:
+            return await self._drop(message, "no-route")
+        return TopicEvent(self._pubsub, topic, path, received.body, event, message, self._raw)
+
+    def _matched(self, message: Message, received: Received) -> Mapping[str, Any] | str:
+        """What rules look at: the event; for a raw bulk subscription the text of the message (as daprd)."""
+        if self._raw and self._to.subscription.bulk.enabled:
+            return message.data.decode("utf-8", "replace")
+        return received.event
+
+    # --- the call
+    async def _call(self, call: Callable[[], Awaitable[Delivery]]) -> Delivery | Outcome:
+        try:
+            return await self._to.attempts.run(call)
+        except AppUnavailable as error:
+            if not error.sent:
+                raise
+            text = f"error returned from app channel while sending pub/sub event to app: retriable error occurred: {error}"
+            return Delivery(Status.RETRY, text)
+        except TimeoutError:
+            return Delivery(Status.RETRY, "context deadline exceeded")
+        except BreakerOpen as error:
+            return Outcome(End.AGAIN, str(error), error.after)
+
+    async def _call_bulk(self, path: str, events: Sequence[TopicEvent]) -> Sequence[Delivery | Outcome]:
+        entries = tuple((new_id(), event) for event in events)
+        topic = self._to.subscription.topic
+        batch = BulkTopicEvent(new_id(), self._pubsub, topic, path, entries, {"pubsubName": self._pubsub})
+        answers: dict[str, Delivery] = {}
+
+        async def deliver() -> Delivery:
+            answers.update(await self._to.deliver_bulk(batch))
+            return Delivery(Status.SUCCESS)
+
+        whole = await self._call(deliver)
+        if not answers:
+            return [whole] * len(entries)
+        lost = Delivery(Status.RETRY, "response not received")
+        return [answers.get(id_, lost) for id_, _ in entries]
+
+    # --- after the call
+    async def _judge(self, message: Message, failures: int, delivery: Delivery) -> Outcome:
+        if delivery.status is Status.SUCCESS:
+            return DELIVERED
+        if delivery.status is Status.DROP:
+            log.warning("%s", delivery.reason)
+            return await self._drop(message, "app") if delivery.dead_letter else Outcome(End.DROPPED, "app")
+        pause = self._to.attempts.pause(failures + 1, delivery.code)
+        if pause is None:
+            return await self._dead(message, delivery.reason)
+        log.debug("attempt %d for topic %s failed, the next in %.1f s: %s", failures + 1, message.topic, pause, delivery.reason)
+        return Outcome(End.AGAIN, delivery.reason, pause)
+
+    async def _drop(self, message: Message, reason: str) -> Outcome:
+        """The app will not get it: a copy goes to the dead-letter topic if there is one; it is over either way (as daprd)."""
+        topic = self._to.subscription.dead_letter_topic
+        if topic and (failure := await self._forward(message, topic)) is not None:
+            log.warning("failed to send dropped message to dead letter queue for topic %s: %s", message.topic, failure.reason)
+            return failure if reason == "app" else Outcome(End.DROPPED, reason)
+        return Outcome(End.DROPPED, reason)
+
+    async def _dead(self, message: Message, reason: str) -> Outcome:
+        """It failed for good: to the dead-letter topic, else to the dead lane."""
+        log.warning("%s", reason)
+        topic = self._to.subscription.dead_letter_topic
+        if not topic:
+            return Outcome(End.DEAD, reason)
+        return await self._forward(message, topic) or GONE
+
+    async def _forward(self, message: Message, topic: str) -> Outcome | None:
+        """Publish the original bytes to the dead-letter topic; what follows when that fails, else None."""
+        try:
+            async with asyncio.timeout(DEAD_LETTER_TIMEOUT):
+                await self._to.forward(self._to.app, self._to.part, topic, message)
+        except (ComponentError, TimeoutError) as error:
+            text = str(error) or "context deadline exceeded"
+            log.error("error sending message to dead letter, origin topic: %s dead letter topic %s err: %s", message.topic, topic, text)
+            return Outcome(End.AGAIN, f"dead letter topic {topic}: {text}", FORWARD_PAUSE)
+        except EdgeError as error:
+            return Outcome(End.DEAD, f"dead letter topic {topic}: {error}")
+        return None

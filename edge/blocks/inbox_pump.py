@@ -1,0 +1,199 @@
+"""Lane → app: messages of a topic start in order; one that fails goes aside and comes again; a slow one is overtaken after a while.
+
+Unless the subscription says `ordered`: then the next message of a topic waits for the end of the one before, failures included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from edge.app import AppUnavailable
+from edge.blocks.gate import Gate
+from edge.blocks.inbox_lane import InLane, Item, LaneSettings
+from edge.blocks.outcome import BulkCourier, Courier, End, Outcome
+from edge.errors import Unavailable
+from edge.journal import Journal
+from edge.model import BulkSubscribe
+from edge.tasks import Tasks
+
+WORKERS = 32
+PATIENCE = 0.1
+
+
+class SingleLane(InLane):
+    """One call of the app per message."""
+
+    def __init__(self, settings: LaneSettings, courier: Courier, journal: Journal, gate: Gate, tasks: Tasks) -> None:
+        self._courier = courier
+        self._queues: dict[str, deque[Item]] = {}
+        self._busy: dict[str, float] = {}
+        self._turns: dict[str, bool] = {}
+        self._parked: deque[asyncio.Future[None]] = deque()
+        self._workers: list[asyncio.Task[None]] = []
+        self._look: asyncio.TimerHandle | None = None
+        super().__init__(settings, journal, gate, tasks)
+
+    def _enqueue(self, item: Item) -> None:
+        topic = item.message.topic
+        queue = self._queues.get(topic)
+        if queue is None:
+            self._queues[topic] = deque((item,))
+        else:
+            queue.append(item)
+        if topic not in self._busy and (queue is None or len(queue) == 1):
+            self._give_turn(topic)
+        elif self._look is None and not self.ordered:
+            self._look = self._loop.call_later(PATIENCE, self._on_look)
+
+    def _give_turn(self, topic: str, *, overtake: bool = False) -> None:
+        """Let a worker serve the topic. overtake: although another one still does."""
+        self._turns[topic] = overtake or self._turns.get(topic, False)
+        while self._parked:
+            worker = self._parked.popleft()
+            if not worker.done():
+                worker.set_result(None)
+                return
+        if len(self._workers) < WORKERS:
+            self._workers.append(self._tasks.spawn(f"inbox[{self.name}]", self._work))
+
+    def _on_look(self) -> None:
+        """Some messages wait for one of their topic: where that takes long, the next may start."""
+        self._look, now, waiting = None, self._loop.time(), False
+        for topic, since in self._busy.items():
+            if self._queues.get(topic):
+                waiting = True
+                if now - since >= PATIENCE:
+                    self._give_turn(topic, overtake=True)
+        if waiting:
+            self._look = self._loop.call_later(PATIENCE / 2, self._on_look)
+
+    async def _work(self) -> None:
+        while True:
+            while not self._turns:
+                parked: asyncio.Future[None] = self._loop.create_future()
+                self._parked.append(parked)
+                await parked
+            topic = next(iter(self._turns))
+            overtake = self._turns.pop(topic)
+            queue = self._queues.get(topic)
+            if queue and (overtake or topic not in self._busy):
+                await self._serve(topic, queue)
+
+    async def _serve(self, topic: str, queue: deque[Item]) -> None:
+        """Deliver from one topic until it is empty, or another topic waits for its turn."""
+        mine = self._loop.time()
+        try:
+            while queue:
+                self._busy[topic] = mine = self._loop.time()
+                await self._deliver(queue.popleft())
+                if self._busy.get(topic) != mine:
+                    return  # overtaken: another worker serves the topic
+                if self._turns:
+                    break
+        finally:
+            if self._busy.get(topic) == mine:
+                del self._busy[topic]
+                if queue:
+                    self._give_turn(topic)
+                else:
+                    self._queues.pop(topic, None)
+
+    async def _deliver(self, item: Item) -> None:
+        try:
+            outcome = await self._attempt(item)
+        except BaseException:
+            self._abandon(item)
+            raise
+        await self._ended(item, outcome)
+
+    async def _attempt(self, item: Item) -> Outcome:
+        while True:
+            if not self._gate.is_open:
+                await self._gate.passed()
+            try:
+                outcome = await self._courier.attempt(item.message, item.failures)
+            except AppUnavailable:
+                self._gate.away()
+                continue
+            if outcome.end is not End.AGAIN or not self.ordered:
+                return outcome
+            item.failures += 1
+            await asyncio.sleep(outcome.after)
+
+    def _abandon(self, item: Item) -> None:
+        """The attempt was cancelled or met a bug: the row is given back, without one the broker keeps the message."""
+        self._items.pop(item, None)
+        self._bare.pop(item, None)
+        if self._closed:
+            return
+        if item.entry is not None:
+            self._journal.release(item.entry)
+        else:
+            item.refuse(Unavailable("the delivery was interrupted"))
+
+    async def close(self) -> None:
+        await super().close()
+        if self._look is not None:
+            self._look.cancel()
+        for worker in self._workers:
+            worker.cancel()
+        if self._workers:
+            await asyncio.wait(self._workers)
+
+
+class BulkLane(InLane):
+    """One call of the app for up to `max_messages`, which are collected for at most `max_await` seconds."""
+
+    def __init__(
+        self, settings: LaneSettings, bulk: BulkSubscribe, courier: BulkCourier, journal: Journal, gate: Gate, tasks: Tasks
+    ) -> None:
+        self._courier, self._bulk = courier, bulk
+        self._queue: deque[Item] = deque()
+        self._arrived = asyncio.Event()
+        super().__init__(settings, journal, gate, tasks)
+        self._worker = tasks.spawn(f"inbox[{self.name}]", self._work)
+
+    def _enqueue(self, item: Item) -> None:
+        self._queue.append(item)
+        self._arrived.set()
+
+    async def _work(self) -> None:
+        while True:
+            await self._collect()
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._bulk.max_messages))]
+            try:
+                outcomes = await self._attempt(batch)
+            except BaseException:
+                self._queue.extendleft(reversed(batch))
+                raise
+            for item, outcome in zip(batch, outcomes, strict=True):
+                await self._ended(item, outcome)
+
+    async def _collect(self) -> None:
+        """Return when there is a batch to send."""
+        while not self._queue:
+            self._arrived.clear()
+            await self._arrived.wait()
+        until = self._loop.time() + self._bulk.max_await
+        while len(self._queue) < self._bulk.max_messages and (left := until - self._loop.time()) > 0:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return
+
+    async def _attempt(self, batch: list[Item]) -> list[Outcome]:
+        while True:
+            if not self._gate.is_open:
+                await self._gate.passed()
+            try:
+                return await self._courier.attempt_bulk([(item.message, item.failures) for item in batch])
+            except AppUnavailable:
+                self._gate.away()
+
+    async def close(self) -> None:
+        await super().close()
+        self._worker.cancel()
+        await asyncio.wait((self._worker,))

@@ -1,0 +1,266 @@
+"""Who wants which topic: declared, told by the app, or by a stream; and the lanes that carry what comes (app-channel.md §3, §5).
+
+Messages are taken from the broker and kept from the moment a subscription is known: a declared one at once, one that the app told at its
+last start as well (`memory`), so that an app may come long after its messages. Source: dapr pkg/runtime/processor/subscriber,
+pkg/runtime/compstore/subscriptions.go @1.18.3; differs: daprd subscribes when the app is up and loses what a session's broker sends before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from edge import errors
+from edge.app import App, AppUnavailable, Delivery, Part, Parts
+from edge.blocks.delivery import Deliver, DeliverBulk, Forward, Router, Target, TopicCourier
+from edge.blocks.gate import Gate, Gates
+from edge.blocks.inbox_lane import InLane, LaneSettings
+from edge.blocks.inbox_pump import BulkLane, SingleLane
+from edge.blocks.intake import Intake, Memory
+from edge.blocks.pubsub import wire_topic
+from edge.blocks.retries import Always, Attempts, Once
+from edge.blocks.scopes import SUBSCRIBE, topic_allowed
+from edge.cel import CelError
+from edge.errors import ComponentError, EdgeError
+from edge.journal import Journal
+from edge.model import NO_METADATA, BulkTopicEvent, Rule, Subscription, SubscriptionType
+from edge.tasks import Tasks
+
+log = logging.getLogger("dapr.runtime.processor.subscription")
+FETCH_DELAYS = (1.0, 60.0)
+ORDERED = frozenset(("1", "t", "true", "y", "yes", "on"))
+
+AttemptsOf = Callable[[str], "Attempts | None"]
+"""The inbound resiliency policy of a component by name, None when it has none."""
+Stop = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Hosted:
+    """What runs for one app. told: the app's own list, None until it was asked."""
+
+    declared: tuple[Subscription, ...] = ()
+    told: list[Subscription] | None = None
+    intakes: dict[tuple[str, str], Intake] = field(default_factory=dict)
+    streams: dict[str, Subscription] = field(default_factory=dict)
+    asking: asyncio.Task[None] | None = None
+
+
+class SubscriptionManager:
+    """The subscriptions of all apps.
+
+    forward: publishes dead letters. attempts_of: inbound policies. memory: remembers what apps told.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        journal: Journal,
+        tasks: Tasks,
+        gates: Gates,
+        forward: Forward,
+        attempts_of: AttemptsOf = lambda name: None,
+        memory: Memory | None = None,
+    ) -> None:
+        self._parts, self._journal, self._tasks, self._gates = parts, journal, tasks, gates
+        self._forward, self._attempts_of, self._memory = forward, attempts_of, memory
+        self._hosted: dict[str, Hosted] = {}
+
+    # --- life of an app
+    async def prepare(self, app: App, declared: Sequence[Subscription] = ()) -> None:
+        """Before the app is up: take from the brokers what is known to be wanted, and keep it. Raises CelError for a bad declared rule."""
+        for subscription in declared:
+            Router(subscription.rules)
+        hosted = self._hosted[app.id] = Hosted(_first_of_each(declared))
+        remembered = self._memory.recall(app.id) if self._memory is not None else []
+        for subscription in merge(hosted.declared, remembered):
+            part = self._parts.find("pubsub", subscription.pubsub, app)
+            if part is not None and part.component.journal_in and self._allowed(app, part, subscription):
+                await self._intake(app, hosted, part, subscription).open()
+
+    async def start(self, app: App, *, ask: bool = True) -> None:
+        """The app is up: ask it for its subscriptions (once), then deliver. ask: False with --disable-init-endpoints subscribe."""
+        hosted = self._hosted.setdefault(app.id, Hosted())
+        self._gates.of(app).start()
+        if hosted.told is None:
+            hosted.told = await self._ask(app, hosted) if ask and self._parts.any("pubsub", app) else []
+        await self._apply(app, hosted)
+
+    def pause(self, app: App) -> None:
+        """The app is unhealthy: what comes is kept."""
+        self._gates.of(app).stop()
+
+    def resume(self, app: App) -> None:
+        """The app is well again."""
+        self._gates.of(app).start()
+
+    async def stop(self, app: App) -> None:
+        """Take nothing more for the app; calls under way are cut, their messages stay. Idempotent."""
+        hosted = self._hosted.pop(app.id, None)
+        if hosted is None:
+            return
+        if hosted.asking is not None:
+            hosted.asking.cancel()
+        self._gates.of(app).stop()
+        await asyncio.gather(*(intake.close() for intake in hosted.intakes.values()))
+
+    # --- what the app tells
+    async def _ask(self, app: App, hosted: Hosted) -> list[Subscription] | None:
+        """The app's list; None when it could not be asked: then it is asked again in the background."""
+        if app.channel is None:
+            return []
+        try:
+            told = await app.channel.subscriptions()
+        except AppUnavailable as error:
+            log.warning("failed to subscribe to topics: %s ", error)
+            if hosted.asking is None:
+                hosted.asking = self._tasks.start(f"subscribe[{app.id}]", self._ask_again(app, hosted))
+            return None
+        try:
+            for subscription in told:
+                Router(subscription.rules)
+        except CelError as error:
+            log.warning("failed to subscribe to topics: %s ", error)
+            return []
+        _announce(told)
+        if self._memory is not None:
+            await self._memory.remember(app.id, told)
+        return told
+
+    async def _ask_again(self, app: App, hosted: Hosted) -> None:
+        delay, longest = FETCH_DELAYS
+        while hosted.told is None:
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, longest)
+            await self._gates.of(app).passed()
+            hosted.told = await self._ask(app, hosted)
+        await self._apply(app, hosted)
+
+    async def _apply(self, app: App, hosted: Hosted) -> None:
+        """Make the lanes fit the list."""
+        merged = merge(hosted.declared, hosted.told or ())
+        app.subscriptions = [*merged, *hosted.streams.values()]
+        wanted = {(subscription.pubsub, subscription.topic) for subscription in merged}
+        if hosted.told is not None:
+            for key in [key for key in hosted.intakes if key not in wanted]:
+                await hosted.intakes.pop(key).close()
+        for subscription in merged:
+            await self._begin(app, hosted, subscription)
+
+    async def _begin(self, app: App, hosted: Hosted, subscription: Subscription) -> None:
+        part = self._parts.find("pubsub", subscription.pubsub, app)
+        if part is None:
+            log.error("subscription to topic '%s': pubsub '%s' is not found", subscription.topic, subscription.pubsub)
+            return
+        if not self._allowed(app, part, subscription):
+            return
+        intake = self._intake(app, hosted, part, subscription)
+        if intake.lane is None and app.channel is not None:
+            channel = app.channel
+            intake.attach(self._lane(app, part, subscription, intake.name, self._gates.of(app), channel.deliver, channel.deliver_bulk))
+        await intake.open()
+
+    def _allowed(self, app: App, part: Part, subscription: Subscription) -> bool:
+        allowed = topic_allowed(part.properties, SUBSCRIBE, app.id, subscription.topic)
+        if not allowed:
+            log.error("subscription to topic '%s' on pubsub '%s' is not allowed", subscription.topic, part.name)
+        return allowed
+
+    def _intake(self, app: App, hosted: Hosted, part: Part, subscription: Subscription) -> Intake:
+        key = (subscription.pubsub, subscription.topic)
+        intake = hosted.intakes.get(key)
+        if intake is None:
+            topic = wire_topic(app, part, subscription.topic)
+            name = f"in/{app.id}/{part.name}/{subscription.topic}"
+            intake = Intake(name, part, topic, subscription.metadata, app.id, self._journal, self._tasks)
+            hosted.intakes[key] = intake
+        return intake
+
+    def _lane(
+        self, app: App, part: Part, subscription: Subscription, name: str, gate: Gate, deliver: Deliver, deliver_bulk: DeliverBulk
+    ) -> InLane:
+        journalled = part.component.journal_in
+        attempts = self._attempts_of(part.name)
+        if attempts is None:
+            attempts = Always() if journalled and not subscription.dead_letter_topic else Once()
+        prefix = wire_topic(app, part, "")
+        courier = TopicCourier(Target(app, part, subscription, deliver, deliver_bulk, self._forward, attempts, prefix))
+        mode = part.properties.get("durability", "either").lower() if journalled else "none"
+        ordered = subscription.metadata.get("ordered", "").lower() in ORDERED
+        settings = LaneSettings(name, mode, ordered)
+        if subscription.bulk.enabled:
+            return BulkLane(settings, subscription.bulk, courier, self._journal, gate, self._tasks)
+        return SingleLane(settings, courier, self._journal, gate, self._tasks)
+
+    # --- streams
+    async def stream(self, app: App, subscription: Subscription, deliver: Deliver) -> Stop:
+        """Deliver a topic to a stream until the returned function is called; what it did not acknowledge waits for the next one.
+
+        Several streams on a topic are subscriptions of their own. Raises EdgeError PUBSUB_NOT_FOUND, PermissionError (scopes).
+        """
+        part = self._parts.find("pubsub", subscription.pubsub, app)
+        if part is None:
+            raise EdgeError(errors.PUBSUB_NOT_FOUND, info=NO_METADATA, name=subscription.pubsub)
+        if not topic_allowed(part.properties, SUBSCRIBE, app.id, subscription.topic):
+            text = f"subscription to topic '{subscription.topic}' on pubsub '{part.name}' is not allowed"
+            raise PermissionError(f"failed to create subscription for {part.name}: {text}")
+        hosted = self._hosted.setdefault(app.id, Hosted())
+        name = _free_name(f"in-stream/{app.id}/{part.name}/{subscription.topic}", hosted.streams)
+        topic = wire_topic(app, part, subscription.topic)
+        intake = Intake(name, part, topic, subscription.metadata, app.id, self._journal, self._tasks)
+        gate = self._gates.streams(app)
+        intake.attach(self._lane(app, part, subscription, name, gate, deliver, _no_bulk))
+        hosted.streams[name] = subscription
+        app.subscriptions.append(subscription)
+        try:
+            await intake.open(patient=False)
+        except ComponentError as error:
+            await self._end_stream(app, hosted, name, intake)
+            raise PermissionError(f"failed to create subscription for {part.name}: {error}") from error
+        return lambda: self._end_stream(app, hosted, name, intake)
+
+    async def _end_stream(self, app: App, hosted: Hosted, name: str, intake: Intake) -> None:
+        subscription = hosted.streams.pop(name, None)
+        app.subscriptions = [one for one in app.subscriptions if one is not subscription]
+        await intake.close()
+
+
+def merge(declared: Sequence[Subscription], told: Sequence[Subscription]) -> list[Subscription]:
+    """Of declared ones the first for a topic counts, of told ones the last, and a told one takes the place of a declared one."""
+    merged = {(one.pubsub, one.topic): one for one in _first_of_each(declared)}
+    for subscription in told:
+        merged[subscription.pubsub, subscription.topic] = subscription
+    return list(merged.values())
+
+
+def stream_subscription(pubsub: str, topic: str, metadata: dict[str, str], dead_letter_topic: str = "") -> Subscription:
+    """The subscription that a stream's first message asks for (route `/`)."""
+    return Subscription(pubsub, topic, (Rule("", "/"),), dead_letter_topic, metadata, type=SubscriptionType.STREAMING)
+
+
+def _first_of_each(declared: Sequence[Subscription]) -> tuple[Subscription, ...]:
+    first: dict[tuple[str, str], Subscription] = {}
+    for subscription in declared:
+        first.setdefault((subscription.pubsub, subscription.topic), subscription)
+    return tuple(first.values())
+
+
+def _announce(told: Sequence[Subscription]) -> None:
+    topics: dict[str, list[str]] = {}
+    for subscription in told:
+        topics.setdefault(subscription.pubsub, []).append(subscription.topic)
+    for pubsub, names in topics.items():
+        log.info("app is subscribed to the following topics: [[%s]] through pubsub=%s", " ".join(names), pubsub)
+
+
+def _free_name(name: str, taken: dict[str, Subscription]) -> str:
+    number = 1
+    while (found := name if number == 1 else f"{name}#{number}") in taken:
+        number += 1
+    return found
+
+
+async def _no_bulk(batch: BulkTopicEvent) -> dict[str, Delivery]:
+    raise NotImplementedError("streams get one event at a time")
