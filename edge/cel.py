@@ -37,6 +37,12 @@ class Condition:
         except ValueError as error:
             raise CelError(_first_line(error)) from None
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Condition) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
     def match(self, event: Any) -> bool:
         """Whether it is true of an event (a mapping, or text). Raises CelError on an error in it or a result that is no bool."""
         return self.holds({"event": event})
