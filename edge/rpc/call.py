@@ -1,0 +1,358 @@
+"""One gRPC call as its server sees it: unary ones answer from a function, streaming ones from a coroutine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from edge import eager
+from edge.errors import Grpc
+from edge.rpc.frames import DATA, END_HEADERS, END_STREAM, H2, HEADERS, head
+from edge.rpc.hpack import Field
+from edge.rpc.messages import PREFIX, Messages, prefix, whole
+from edge.rpc.status import CONTENT_TYPE, RpcError, metadata, trailer_fields
+from edge.rpc.stream import Stream
+
+if TYPE_CHECKING:
+    from edge.rpc.server import ServerConnection
+
+log = logging.getLogger("dapr.runtime.grpc.api")
+ANSWER = ((":status", "200"), CONTENT_TYPE)
+DONE = (("grpc-status", "0"),)
+INBOX_HIGH = 64 << 10  # unread bytes above which the peer gets no more credit
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a path is served: one of the two is set."""
+
+    unary: UnaryHandler | None = None
+    stream: StreamHandler | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallHead:
+    """What a call's first header block says; the same block again gives the same object. timeout: seconds, 0 = none."""
+
+    path: str
+    fields: Sequence[Field]
+    method: Method
+    timeout: float
+    encoding: str
+    length: int
+
+    def metadata(self) -> list[Field]:
+        """As grpc-go shows it to a server (`:authority`, `user-agent` and `content-type` included)."""
+        return metadata(self.fields)
+
+    def get(self, name: str, default: str = "") -> str:
+        """The first value of a field."""
+        for key, value in self.fields:
+            if key == name:
+                return value
+        return default
+
+
+class Call(Stream):
+    """The common part. initial, trailing: metadata that the handler adds to the answer's head and end (wire form)."""
+
+    connection: ServerConnection
+    initial: Sequence[Field] = ()
+    trailing: Sequence[Field] = ()
+    _headers_sent = False
+    _task: asyncio.Future[None] | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _messages: Messages | None = None
+    _held = 0
+
+    def __init__(self, connection: ServerConnection, stream_id: int, call: CallHead) -> None:
+        self.connection = connection
+        self.id = stream_id
+        self.send_window = connection.peer_window
+        self.receive_left = connection.limits.stream_window
+        self.head = call
+        self.expected = call.length
+
+    @property
+    def path(self) -> str:
+        """`/package.Service/Method`."""
+        return self.head.path
+
+    def metadata(self) -> list[Field]:
+        """What the caller sent, in order, `-bin` values in base64."""
+        return self.head.metadata()
+
+    def headers(self, fields: list[Field], end: bool) -> None:
+        if not end:
+            self.connection.reset(self, H2.PROTOCOL_ERROR)
+            self._gone()
+        else:
+            self.data(b"", True, 0)
+
+    # --- running the handler
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a handler up to its end, the deadline or the caller's cancel."""
+        task = eager.start(work, self.connection.loop, self.head.path)
+        if not task.done():
+            self._task = task
+            if self.head.timeout:
+                self._timer = self.connection.loop.call_later(self.head.timeout, self._expire)
+
+    def _expire(self) -> None:
+        self._stop()
+        self.fail(RpcError(Grpc.DEADLINE_EXCEEDED, "context deadline exceeded"))
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            task, self._task = self._task, None
+            task.cancel()
+
+    def _gone(self) -> None:
+        super()._gone()
+        self._let_go()
+        self._stop()
+
+    def _let_go(self) -> None:
+        """The request is read, or nobody wants it any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._held:
+            self.connection.buffered -= self._held
+            self._held = 0
+
+    def _feed(self, payload: bytes) -> list[bytes]:
+        """The messages that `payload` completes; what stays unfinished counts on the connection. Raises RpcError."""
+        connection = self.connection
+        if self._messages is None:
+            self._messages = Messages(connection.service.max_receive, self.head.encoding)
+        found = self._messages.feed(payload)
+        held = self._messages.unfinished
+        connection.buffered += held - self._held
+        self._held = held
+        if connection.buffered > connection.limits.buffered:
+            raise RpcError(Grpc.RESOURCE_EXHAUSTED, "too many unfinished messages on this connection")
+        return found
+
+    # --- the answer
+    def fail(self, error: Exception) -> None:
+        """End the call with the status of `error`."""
+        if self.local_closed:
+            return
+        problem = error if isinstance(error, RpcError) else self.connection.service.render(error)
+        extra = (*self.trailing, *problem.trailers) if problem.trailers else self.trailing
+        self._finish_with(trailer_fields(problem.code, problem.message, problem.details, extra), problem.code)
+
+    def _finish_with(self, trailers: tuple[Field, ...], code: int) -> None:
+        if not self._headers_sent and self.initial:
+            self._send_head()
+        if self._headers_sent:
+            self.send_trailers(trailers)
+        else:
+            self._headers_sent = True
+            self.send_headers((*ANSWER, *trailers), end=True)
+        self._over(code)
+
+    def _over(self, code: int) -> None:
+        self._let_go()
+        self.connection.busy()
+        if (done := self.connection.service.done) is not None:
+            done(self, code)
+
+    def _send_head(self) -> None:
+        self._headers_sent = True
+        self.send_headers((*ANSWER, *self.initial))
+
+
+class UnaryCall(Call):
+    """One message in, one out."""
+
+    _message: bytes | None = None
+
+    def data(self, payload: bytes, end: bool, size: int) -> None:
+        limit = self.connection.service.max_receive
+        if end and self._messages is None and whole(payload) and not 0 < limit < size - PREFIX:
+            self._call(payload[PREFIX:])
+            return
+        if self.local_closed:
+            return
+        try:
+            self._collect(payload, end)
+        except RpcError as error:
+            self.fail(error)
+        else:
+            self.credit(size)
+
+    def _collect(self, payload: bytes, end: bool) -> None:
+        for message in self._feed(payload):
+            if self._message is not None:
+                raise RpcError(Grpc.INTERNAL, "cardinality violation: received multiple request messages for non-client-streaming RPC")
+            self._message = message
+        if not end:
+            return
+        if self._message is None:
+            broken = self._messages is not None and self._messages.unfinished
+            text = "unexpected EOF" if broken else "cardinality violation: received no request message from non-client-streaming RPC"
+            raise RpcError(Grpc.INTERNAL, text)
+        self._call(self._message)
+
+    def _call(self, message: bytes) -> None:
+        service = self.connection.service
+        try:
+            if service.intercept is not None:
+                service.intercept(self)
+            assert self.head.method.unary is not None
+            answer = self.head.method.unary(self, message)
+        except Exception as error:
+            self.fail(error)
+            return
+        if isinstance(answer, bytes):
+            self.reply(answer)
+        else:
+            self.run(self._wait(answer))
+
+    async def _wait(self, answer: Awaitable[bytes]) -> None:
+        try:
+            message = await answer
+        except Exception as error:
+            self.fail(error)
+        else:
+            self.reply(message)
+
+    def reply(self, message: bytes) -> None:
+        """Answer OK. Head, message and trailers leave as one piece when the windows allow."""
+        connection, size = self.connection, len(message) + PREFIX
+        if self.local_closed:
+            return
+        if 0 < connection.service.max_send < size - PREFIX:
+            text = f"trying to send message larger than max ({size - PREFIX} vs. {connection.service.max_send})"
+            return self.fail(RpcError(Grpc.RESOURCE_EXHAUSTED, text))
+        room = min(connection.send_window, self.send_window, connection.max_frame)
+        if size > room or connection.paused or self.initial or self.trailing:
+            self._send_head()
+            self.send_data(prefix(size - PREFIX) + message)
+            return self._finish_with(trailer_fields(Grpc.OK, extra=self.trailing), Grpc.OK)
+        self._headers_sent = True
+        connection.send_window -= size
+        constant = connection.encoder.constant
+        first, last = constant(ANSWER), constant(DONE)
+        connection.send(
+            b"".join((
+                head(len(first), HEADERS, END_HEADERS, self.id), first,
+                head(size, DATA, 0, self.id), prefix(size - PREFIX), message,
+                head(len(last), HEADERS, END_HEADERS | END_STREAM, self.id), last,
+            ))
+        )  # fmt: skip
+        self._end()
+        return self._over(Grpc.OK)
+
+
+class StreamCall(Call):
+    """Messages both ways, in the handler's own time. `async for message in call` reads to the caller's half-close."""
+
+    _reader: asyncio.Future[None] | None = None
+    _unread = 0
+    _unpaid = 0
+
+    def __init__(self, connection: ServerConnection, stream_id: int, call: CallHead) -> None:
+        super().__init__(connection, stream_id, call)
+        self._inbox: deque[bytes] = deque()
+        self._broken: RpcError | None = None
+
+    def begin(self) -> None:
+        """Start the handler."""
+        service = self.connection.service
+        try:
+            if service.intercept is not None:
+                service.intercept(self)
+        except Exception as error:
+            self.fail(error)
+        else:
+            self.run(self._serve())
+
+    async def _serve(self) -> None:
+        assert self.head.method.stream is not None
+        try:
+            await self.head.method.stream(self)
+        except Exception as error:
+            self.fail(error)
+        else:
+            if not self.local_closed:
+                if not self._headers_sent:
+                    self._send_head()
+                self._finish_with(trailer_fields(Grpc.OK, extra=self.trailing), Grpc.OK)
+
+    def data(self, payload: bytes, end: bool, size: int) -> None:
+        if self.local_closed:
+            return
+        try:
+            for message in self._feed(payload):
+                self._inbox.append(message)
+                self._unread += len(message)
+            if end and self._messages is not None and self._messages.unfinished:
+                raise RpcError(Grpc.INTERNAL, "unexpected EOF")
+        except RpcError as error:
+            self._broken = error
+        if self._unread > INBOX_HIGH:
+            self._unpaid += size
+        else:
+            self.credit(size)
+        self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _gone(self) -> None:
+        super()._gone()
+        self._inbox.clear()
+        self._wake_reader()
+
+    async def receive(self) -> bytes | None:
+        """The next message; None after the caller's half-close. Raises RpcError for one that is too large or broken."""
+        while not self._inbox:
+            if self._broken is not None:
+                raise self._broken
+            if self.remote_closed:
+                return None
+            self._reader = self.connection.loop.create_future()
+            await self._reader
+        message = self._inbox.popleft()
+        self._unread -= len(message)
+        if self._unpaid and self._unread <= INBOX_HIGH:
+            self.credit(self._unpaid)
+            self._unpaid = 0
+        return message
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        message = await self.receive()
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    def start_answer(self) -> None:
+        """Send the head now (with `initial`), before any message."""
+        if not self._headers_sent:
+            self._send_head()
+
+    async def send(self, message: bytes) -> None:
+        """Send one message; waits while the caller reads slowly. Raises RpcError when it is too large."""
+        limit = self.connection.service.max_send
+        if 0 < limit < len(message):
+            raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"trying to send message larger than max ({len(message)} vs. {limit})")
+        self.start_answer()
+        self.send_data(prefix(len(message)) + message)
+        self.connection.busy()
+        if self.queued:
+            await self.writable()
+
+
+UnaryHandler: TypeAlias = "Callable[[UnaryCall, bytes], bytes | Awaitable[bytes]]"
+StreamHandler: TypeAlias = Callable[[StreamCall], Coroutine[Any, Any, None]]

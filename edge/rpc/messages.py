@@ -1,0 +1,88 @@
+"""gRPC messages in a byte stream: a flag, four bytes of length, the message; gzip on request of the peer (Length-Prefixed-Message)."""
+
+from __future__ import annotations
+
+import zlib
+
+from edge.errors import Grpc
+from edge.rpc.status import RpcError
+
+PREFIX = 5
+GZIP = 31  # zlib's window bits for a gzip stream
+
+
+def prefix(size: int) -> bytes:
+    """What stands before an uncompressed message of `size` bytes."""
+    return size.to_bytes(PREFIX, "big")
+
+
+def whole(data: bytes) -> bool:
+    """`data` is exactly one uncompressed message with its prefix: the common case of a unary call."""
+    return len(data) >= PREFIX and data[0] == 0 and int.from_bytes(data[1:PREFIX], "big") == len(data) - PREFIX
+
+
+class Messages:
+    """Puts messages together. limit: bytes of one message, <= 0 none; encoding: the peer's `grpc-encoding`."""
+
+    __slots__ = ("_encoding", "_have", "_limit", "_parts", "_size")
+
+    def __init__(self, limit: int, encoding: str = "") -> None:
+        self._limit = limit
+        self._encoding = encoding
+        self._parts: list[bytes] = []
+        self._have = 0
+        self._size = -1  # of the message under way with its prefix, -1 = the prefix is not complete
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes held of a message that is not complete."""
+        return self._have
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that `data` completes. Raises RpcError: too large (grpc-go's text), or an encoding that nobody has here."""
+        found = []
+        self._parts.append(data)
+        self._have += len(data)
+        while self._have >= PREFIX:
+            if self._size < 0:
+                self._join()
+                self._size = PREFIX + int.from_bytes(self._parts[0][1:PREFIX], "big")
+                self._check(self._size - PREFIX)
+            if self._have < self._size:
+                break
+            self._join()
+            held = self._parts[0]
+            found.append(self._read(held[0], held[PREFIX : self._size]))
+            self._parts = [held[self._size :]]
+            self._have -= self._size
+            self._size = -1
+        return found
+
+    def _join(self) -> None:
+        if len(self._parts) > 1:
+            self._parts = [b"".join(self._parts)]
+
+    def _check(self, size: int) -> None:
+        if 0 < self._limit < size:
+            raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({size} vs. {self._limit})")
+
+    def _read(self, flag: int, message: bytes) -> bytes:
+        if not flag:
+            return message
+        if flag != 1:
+            raise RpcError(Grpc.INTERNAL, f"grpc: received unexpected payload format {flag}")
+        if self._encoding in ("", "identity"):
+            raise RpcError(Grpc.INTERNAL, "grpc: compressed flag set with identity or empty encoding")
+        if self._encoding != "gzip":
+            raise RpcError(Grpc.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{self._encoding}"')
+        return self._unzip(message)
+
+    def _unzip(self, message: bytes) -> bytes:
+        unzip = zlib.decompressobj(GZIP)
+        try:
+            data = unzip.decompress(message, self._limit + 1 if self._limit > 0 else 0)
+        except zlib.error as error:
+            raise RpcError(Grpc.INTERNAL, f"grpc: failed to decompress the received message: {error}") from None
+        if 0 < self._limit < len(data):
+            raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"grpc: received message after decompression larger than max {self._limit}")
+        return data

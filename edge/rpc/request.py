@@ -1,0 +1,67 @@
+"""The header list that opens a stream, checked (RFC 9113 §8.2, §8.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.rpc.frames import H2, StreamFault
+from edge.rpc.hpack import Field
+
+HOP_BY_HOP = frozenset(("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"))
+PSEUDO = frozenset((":method", ":scheme", ":path", ":authority"))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """pseudo: its `:` fields. fields: the others in order. length: of the announced body, -1 = not said."""
+
+    pseudo: dict[str, str]
+    fields: Sequence[Field]
+    length: int
+
+    @property
+    def method(self) -> str:
+        return self.pseudo[":method"]
+
+    @property
+    def path(self) -> str:
+        """`/path?query`; "" of CONNECT."""
+        return self.pseudo.get(":path", "")
+
+    @property
+    def authority(self) -> str:
+        return self.pseudo.get(":authority", "")
+
+
+def read_request(fields: Sequence[Field], stream_id: int) -> RequestHead:
+    """Sort and check the fields of a request. Raises StreamFault PROTOCOL_ERROR on a malformed one."""
+    pseudo: dict[str, str] = {}
+    start = 0
+    for name, value in fields:
+        if name[:1] != ":":
+            break
+        if name not in PSEUDO or name in pseudo:
+            raise StreamFault(stream_id, H2.PROTOCOL_ERROR)
+        pseudo[name] = value
+        start += 1
+    connect = pseudo.get(":method") == "CONNECT"
+    if not pseudo.get(":method") or (not connect and not (pseudo.get(":scheme") and pseudo.get(":path"))):
+        raise StreamFault(stream_id, H2.PROTOCOL_ERROR)
+    rest = fields[start:]
+    return RequestHead(pseudo, rest, check_fields(rest, stream_id))
+
+
+def check_fields(fields: Sequence[Field], stream_id: int) -> int:
+    """Fields of a request or of trailers, without pseudo-fields: the content-length, -1 if absent. Raises StreamFault."""
+    length = -1
+    for name, value in fields:
+        if not name or name[0] == ":" or name in HOP_BY_HOP or name != name.lower() or (name == "te" and value != "trailers"):
+            raise StreamFault(stream_id, H2.PROTOCOL_ERROR)
+        if name == "content-length":
+            if not (value.isascii() and value.isdigit()) or length not in (-1, int(value)):
+                raise StreamFault(stream_id, H2.PROTOCOL_ERROR)
+            length = int(value)
+        if "\n" in value or "\r" in value or "\0" in value:
+            raise StreamFault(stream_id, H2.PROTOCOL_ERROR)
+    return length

@@ -1,0 +1,177 @@
+"""Serve gRPC: header blocks become calls, anything else gets a plain HTTP answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edge.errors import Grpc
+from edge.rpc.call import Call, CallHead, Method, StreamCall, StreamHandler, UnaryCall, UnaryHandler
+from edge.rpc.connection import Connection, Limits
+from edge.rpc.frames import H2, StreamFault
+from edge.rpc.hpack import Field
+from edge.rpc.request import RequestHead, check_fields, read_request
+from edge.rpc.status import RpcError, parse_timeout
+from edge.rpc.stream import Stream
+
+__all__ = ["Call", "Method", "Server", "Service", "StreamCall", "StreamHandler", "UnaryCall", "UnaryHandler"]
+
+log = logging.getLogger("dapr.runtime.grpc.api")
+MEMORY = 256  # header blocks remembered per connection
+LIMITS = Limits(min_ping=8.0)
+
+
+def render(error: Exception) -> RpcError:
+    """The default for an exception that no front knows: a bug."""
+    log.error("a gRPC handler failed", exc_info=error)
+    return RpcError(Grpc.INTERNAL, "internal error")
+
+
+@dataclass(slots=True)
+class Service:
+    """What a server offers.
+
+    methods: by full path. unknown: serves every other path (default: Unimplemented). intercept: refuses a call by raising.
+    render: exception -> status. done: told of every ended call with its status. max_receive, max_send: bytes of a message, <= 0 none.
+    """
+
+    methods: Mapping[str, Method]
+    unknown: StreamHandler | None = None
+    intercept: Callable[[Call], None] | None = None
+    render: Callable[[Exception], RpcError] = render
+    done: Callable[[Call, int], None] | None = None
+    max_receive: int = 4 << 20
+    max_send: int = 4 << 20
+
+
+class Server:
+    """Makes the protocol of each connection, and knows them all."""
+
+    def __init__(self, service: Service, limits: Limits = LIMITS) -> None:
+        self.service = service
+        self.limits = limits
+        self.connections: set[ServerConnection] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def protocol(self) -> ServerConnection:
+        """For loop.create_server."""
+        return ServerConnection(self)
+
+    async def drain(self, grace: float) -> None:
+        """Take no new calls, give those under way `grace` seconds, then cut the connections."""
+        for connection in tuple(self.connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._empty.wait()
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    def joined(self, connection: ServerConnection) -> None:
+        """A connection is there."""
+        self.connections.add(connection)
+        self._empty.clear()
+
+    def left(self, connection: ServerConnection) -> None:
+        """It is gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+
+class ServerConnection(Connection):
+    """One client."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server.limits, client=False)
+        self.server = server
+        self.service = server.service
+        self.buffered = 0
+        self.peer: object = None
+        self._heads: dict[bytes, CallHead | RequestHead] = {}
+        self._heads_of = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.peer = transport.get_extra_info("peername")
+        self.server.joined(self)
+
+    def ended(self, error: Exception | None) -> None:
+        self.server.left(self)
+
+    def opened(self, stream_id: int, block: bytes, end: bool) -> None:
+        decoder = self.decoder
+        if self._heads_of != decoder.generation:
+            self._heads.clear()
+            self._heads_of = decoder.generation
+        found = self._heads.get(block)
+        if found is None:
+            found = self._read(decoder.decode(block), stream_id)
+            if self._heads_of == decoder.generation and len(self._heads) < MEMORY:
+                self._heads[block] = found
+        if isinstance(found, RequestHead):
+            stream: Stream = NotGrpc(self, stream_id, found)
+        elif found.method.unary is not None:
+            stream = UnaryCall(self, stream_id, found)
+        else:
+            stream = StreamCall(self, stream_id, found)
+        self.streams[stream_id] = stream
+        if isinstance(stream, StreamCall):
+            stream.begin()
+        if end:
+            if stream.expected > 0:
+                raise StreamFault(stream_id, H2.PROTOCOL_ERROR)
+            stream.remote_closed = True
+            stream.data(b"", True, 0)
+
+    def _read(self, fields: Sequence[Field], stream_id: int) -> CallHead | RequestHead:
+        """Raises StreamFault on what is no HTTP/2 request."""
+        request = read_request(fields, stream_id)
+        timeout, encoding, content = 0.0, "", ""
+        for name, value in request.fields:
+            if name == "content-type":
+                content = value
+            elif name == "grpc-encoding":
+                encoding = value
+            elif name == "grpc-timeout":
+                try:
+                    timeout = max(parse_timeout(value), 1e-9)
+                except ValueError:
+                    content = ""
+        if request.method != "POST" or not content.startswith("application/grpc") or content[16:17] not in ("", "+", ";"):
+            return request
+        method = self.service.methods.get(request.path) or Method(stream=self.service.unknown or unimplemented)
+        return CallHead(request.path, fields, method, timeout, encoding, request.length)
+
+
+async def unimplemented(call: StreamCall) -> None:
+    """Where nothing serves unknown paths."""
+    service, _, method = call.path.lstrip("/").rpartition("/")
+    raise RpcError(Grpc.UNIMPLEMENTED, f"unknown method {method} for service {service}")
+
+
+class NotGrpc(Stream):
+    """A request that is no gRPC: read to its end, then refused in plain HTTP."""
+
+    def __init__(self, connection: ServerConnection, stream_id: int, request: RequestHead) -> None:
+        super().__init__(connection, stream_id)
+        self.expected = request.length
+        self._post = request.method == "POST"
+
+    def headers(self, fields: list[Field], end: bool) -> None:
+        if not end:
+            raise StreamFault(self.id, H2.PROTOCOL_ERROR)
+        check_fields(fields, self.id)
+        self.data(b"", True, 0)
+
+    def data(self, payload: bytes, end: bool, size: int) -> None:
+        if not end:
+            return self.credit(size)
+        status, text = ("415", b"invalid gRPC request content-type\n") if self._post else ("405", b"gRPC requests are POST\n")
+        fields = ((":status", status), ("content-type", "text/plain"), ("content-length", str(len(text))))
+        self.send_headers(fields)
+        return self.send_data(text, end=True)
