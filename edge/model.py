@@ -193,11 +193,16 @@ class BindingEvent:
 
 @dataclass(frozen=True, slots=True)
 class BindingResult:
-    """What an output binding (or the app, to an input binding) answered."""
+    """What an output binding (or the app, to an input binding) answered.
+
+    to: output bindings that the app (gRPC) wants the data sent to, one after the other unless `parallel`.
+    """
 
     data: bytes = b""
     metadata: Mapping[str, str] = NO_METADATA
     content_type: str = ""
+    to: tuple[str, ...] = ()
+    parallel: bool = False
 
 
 # --- jobs

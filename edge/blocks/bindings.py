@@ -1,0 +1,276 @@
+"""Bindings: output calls with Dapr's refusals, and input events on their way to the app (app-channel.md §6, components.md §9.1).
+
+Source: dapr pkg/runtime/processor/binding @1.18.3; differs: an input binding that does not start keeps no other from starting and is tried
+again; `create` on a binding that waits for a broker is accepted when the message is on disk (edge/blocks/outbox_pump.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from edge import errors, gojson
+from edge.app import App, AppChannel, AppRefused, AppUnavailable, Part, Parts
+from edge.blocks.gate import Gates
+from edge.blocks.inbox_lane import LaneSettings
+from edge.blocks.inbox_pump import SingleLane
+from edge.blocks.outcome import DELIVERED, End, Outcome
+from edge.blocks.pubsub import Outbox, PolicyOf
+from edge.blocks.retries import Always, Attempts, BreakerOpen, Once
+from edge.component import Unsubscribe
+from edge.errors import ComponentError, EdgeError, Unavailable
+from edge.goscanner import JsonError
+from edge.journal import Journal
+from edge.model import BindingEvent, BindingResult, Message
+from edge.tasks import Tasks
+
+log = logging.getLogger("dapr.runtime.processor.binding")
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+AttemptsOf = Callable[[str], "Attempts | None"]
+
+
+class OutputBindings:
+    """The binding API of all apps."""
+
+    def __init__(self, parts: Parts, outbox: Outbox, policy_of: PolicyOf | None = None) -> None:
+        self._parts, self._outbox, self._policy_of = parts, outbox, policy_of
+
+    async def invoke(self, app: App, name: str, operation: str, data: bytes, metadata: Mapping[str, str]) -> BindingResult | None:
+        """Run an operation; None when the binding answered nothing, and when a `create` was accepted durably.
+
+        Raises EdgeError OUTPUT_BINDING for everything that fails, with the response's metadata as headers if there was a response.
+        """
+        if not operation:
+            raise _refused(name, "operation field is missing from request")
+        part = self._parts.find("bindings", name, app)
+        if part is None or not hasattr(part.component, "operations") or not _has_direction(part, "output"):
+            raise _refused(name, f"couldn't find output binding {name}")
+        operations: tuple[str, ...] = part.component.operations
+        if operation not in operations:
+            text = f"binding {name} does not support operation {operation}. supported operations:{' '.join(operations)}"
+            raise _refused(name, text)
+        try:
+            if operation == "create" and part.component.journal_out:
+                await self._accept(part, data, metadata)
+                return None
+            return await self._invoke(part, operation, data, metadata)
+        except TimeoutError:
+            raise _refused(name, "context deadline exceeded") from None
+        except ComponentError as error:
+            raise _refused(name, str(error), getattr(error, "metadata", {})) from error
+
+    async def _accept(self, part: Part, data: bytes, metadata: Mapping[str, str]) -> None:
+        topic = metadata.get("topic") or part.properties.get("topic", "")
+        await self._outbox.accept(part, Message(topic, data, metadata))
+
+    async def _invoke(self, part: Part, operation: str, data: bytes, metadata: Mapping[str, str]) -> BindingResult | None:
+        run = self._policy_of(part.name) if self._policy_of is not None else None
+        result: BindingResult | None
+        if run is None:
+            result = await part.component.invoke(operation, data, metadata)
+        else:
+            result = await run(lambda: part.component.invoke(operation, data, metadata))
+        return result
+
+    async def answer(self, app: App, result: BindingResult) -> None:
+        """Send what an app answered to an input event to the output bindings that it named; failures are only logged (as Dapr)."""
+        if not result.to:
+            return
+        try:
+            data = gojson.canonical(result.data)
+        except JsonError:
+            data = b"null"
+        if result.parallel:
+            await asyncio.gather(*(self._answer(app, name, data) for name in result.to))
+            return
+        for name in result.to:
+            if not await self._answer(app, name, data):
+                return
+
+    async def _answer(self, app: App, name: str, data: bytes) -> bool:
+        try:
+            await self.invoke(app, name, "create", data, {})
+        except EdgeError as error:
+            log.error("error executing app response: %s", error)
+            return False
+        return True
+
+
+class BindingCourier:
+    """Attempts for one input binding of one app; a `Courier`."""
+
+    def __init__(self, app: App, part: Part, channel: AppChannel, outputs: OutputBindings, attempts: Attempts) -> None:
+        self._app, self._part, self._channel, self._outputs, self._attempts = app, part, channel, outputs, attempts
+        self._route = part.properties.get("route", "")
+
+    async def attempt(self, message: Message, failures: int) -> Outcome:
+        """Deliver one event. Raises AppUnavailable when no one is at the app's port."""
+        try:
+            await self.trigger(BindingEvent(message.data, message.metadata))
+        except BreakerOpen as error:
+            return Outcome(End.AGAIN, str(error), error.after)
+        except AppUnavailable as error:
+            if not error.sent:
+                raise
+            return self._failed(failures, f"error invoking app: {error}", 0)
+        except AppRefused as error:
+            return self._failed(failures, str(error), error.code)
+        except TimeoutError:
+            return self._failed(failures, "error invoking app: context deadline exceeded", 0)
+        return DELIVERED
+
+    async def trigger(self, event: BindingEvent) -> BindingResult:
+        """One call of the app and what follows from its answer. Raises AppUnavailable, AppRefused, TimeoutError, BreakerOpen."""
+        result = await self._attempts.run(lambda: self._channel.trigger(self._part.name, self._route, event))
+        await self._outputs.answer(self._app, result)
+        return result
+
+    async def at_once(self, event: BindingEvent) -> BindingResult:
+        """For a binding that waits for the answer: attempts by policy, here and now. Raises Unavailable."""
+        failures = 0
+        while True:
+            try:
+                return await self.trigger(event)
+            except (AppUnavailable, AppRefused, BreakerOpen, TimeoutError) as error:
+                failures += 1
+                pause = None if isinstance(error, BreakerOpen) else self._attempts.pause(failures, getattr(error, "code", 0))
+                if pause is None:
+                    raise Unavailable(str(error) or "context deadline exceeded") from error
+            await asyncio.sleep(pause)
+
+    def _failed(self, failures: int, reason: str, code: int) -> Outcome:
+        pause = self._attempts.pause(failures + 1, code)
+        if pause is None:
+            log.warning("event of binding %s is dead: %s", self._part.name, reason)
+            return Outcome(End.DEAD, reason)
+        return Outcome(End.AGAIN, reason, pause)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """One input binding that is read for an app."""
+
+    lane: SingleLane | None
+    stop: Unsubscribe
+
+    async def close(self) -> None:
+        if self.lane is not None:
+            await self.lane.close()
+        await self.stop()
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What is read for an app. retrying: the binding that did not start → its task."""
+
+    readers: dict[str, _Reader] = field(default_factory=dict)
+    retrying: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+
+class InputBindings:
+    """The input bindings of all apps.
+
+    timeout: seconds for the app's answer to the probe (`--app-binding-options-timeout`).
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        outputs: OutputBindings,
+        journal: Journal,
+        tasks: Tasks,
+        gates: Gates,
+        attempts_of: AttemptsOf = lambda name: None,
+        timeout: float = 3.0,
+    ) -> None:
+        self._parts, self._outputs, self._journal, self._tasks, self._gates = parts, outputs, journal, tasks, gates
+        self._attempts_of, self._timeout = attempts_of, timeout
+        self._reading: dict[str, _Reading] = {}
+
+    async def start(self, app: App) -> None:
+        """Read the bindings that the app wants. Called again after `pause`, it asks the app again (as Dapr)."""
+        reading = self._reading.setdefault(app.id, _Reading())
+        for part in self._parts.of("bindings", app):
+            if part.name in reading.readers or not hasattr(part.component, "read") or not _has_direction(part, "input"):
+                continue
+            await self._try(app, reading, part)
+
+    async def pause(self, app: App) -> None:
+        """The app is unhealthy: events that are kept go on being kept, the others are not read (as Dapr)."""
+        reading = self._reading.get(app.id, _Reading())
+        for name in [name for name, reader in reading.readers.items() if reader.lane is None]:
+            await reading.readers.pop(name).close()
+
+    async def stop(self, app: App) -> None:
+        """Read nothing more for the app. Idempotent."""
+        reading = self._reading.pop(app.id, _Reading())
+        for task in reading.retrying.values():
+            task.cancel()
+        await asyncio.gather(*(reader.close() for reader in reading.readers.values()))
+
+    async def _try(self, app: App, reading: _Reading, part: Part) -> bool:
+        """Start one binding; a failure is logged and tried again in the background."""
+        try:
+            await self._start(app, reading, part)
+        except (AppUnavailable, ComponentError) as error:
+            if part.name not in reading.retrying:
+                log.warning("failed to read from bindings: %s ", error)
+                reading.retrying[part.name] = self._tasks.start(f"binding[{part.name}]", self._insist(app, reading, part))
+            return False
+        return True
+
+    async def _insist(self, app: App, reading: _Reading, part: Part) -> None:
+        delay = FIRST_DELAY
+        while True:
+            await asyncio.sleep(delay)
+            await self._gates.of(app).passed()
+            if part.name in reading.readers or await self._try(app, reading, part):
+                break
+            delay = min(delay * 2, LONGEST_DELAY)
+        del reading.retrying[part.name]
+
+    async def _start(self, app: App, reading: _Reading, part: Part) -> None:
+        channel, route = app.channel, part.properties.get("route", "")
+        if channel is None:
+            return
+        explicit = "direction" in part.properties
+        if not explicit and not await channel.wants_binding(part.name, route, self._timeout):
+            log.info("app has not subscribed to binding %s.", part.name)
+            return
+        journalled = part.component.journal_in
+        attempts = self._attempts_of(part.name) or (Always() if journalled else Once())
+        courier = BindingCourier(app, part, channel, self._outputs, attempts)
+        if not journalled:
+            reading.readers[part.name] = _Reader(None, await part.component.read(courier.at_once))
+            return
+        settings = LaneSettings(f"in-binding/{app.id}/{part.name}", part.properties.get("durability", "either").lower())
+        lane = SingleLane(settings, courier, self._journal, self._gates.of(app), self._tasks)
+        try:
+            stop = await part.component.read(_into(lane, part.name))
+        except BaseException:
+            await lane.close()
+            raise
+        reading.readers[part.name] = _Reader(lane, stop)
+
+
+def _into(lane: SingleLane, name: str) -> Callable[[BindingEvent], Awaitable[BindingResult]]:
+    """What a binding delivers goes into its lane, in order per topic."""
+
+    async def deliver(event: BindingEvent) -> BindingResult:
+        await lane.deliver(Message(event.metadata.get("topic", name), event.data, event.metadata))
+        return BindingResult()
+
+    return deliver
+
+
+def _has_direction(part: Part, direction: str) -> bool:
+    """No `direction` in the metadata means both."""
+    given = part.properties.get("direction")
+    return given is None or direction in {word.strip().lower() for word in given.split(",")}
+
+
+def _refused(name: str, error: str, metadata: Mapping[str, str] | None = None) -> EdgeError:
+    headers = tuple((f"metadata.{key}", value) for key, value in (metadata or {}).items())
+    return EdgeError(errors.OUTPUT_BINDING, headers=headers, name=name, error=error)
