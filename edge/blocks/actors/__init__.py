@@ -1,1 +1,1 @@
-"""Virtual actors: turns, timers, reminders, state and placement, with nothing else to run. The API is `service.Actors`."""
+"""Virtual actors: turns, timers, reminders, state and placement, with nothing else to run. The API is `service.ActorService`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from edge.actor import ActorHost
@@ -14,18 +13,11 @@ from edge.blocks.actors import config
 from edge.blocks.actors.placement import Placement
 from edge.blocks.actors.reminders import Reminders
 from edge.blocks.actors.table import ActorType
+from edge.blocks.metadata import ActorStatus
 from edge.scheduler import Detach
 from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.runtime.actor")
-
-
-@dataclass(frozen=True, slots=True)
-class ActorStatus:
-    """For the metadata API. counts: hosted types and their active instances. ready: the app's types are known."""
-
-    counts: Mapping[str, int]
-    ready: bool
 
 
 class Hosting:
@@ -81,8 +73,13 @@ class Hosting:
         return kind is not None and kind.has(id_)
 
     def status(self, app: App) -> ActorStatus:
-        counts = {name: len(kind) for name, kind in self._types.get(app.id, {}).items()}
-        return ActorStatus(counts, not app.port or self._event(app).is_set())
+        """For the metadata API; an app that hosts nothing sees what daprd says without a placement service."""
+        if app.port and not self._event(app).is_set():
+            return ActorStatus("INITIALIZING", placement="")
+        hosted = self._types.get(app.id)
+        if not hosted:
+            return ActorStatus()
+        return ActorStatus("RUNNING", [(name, len(kind)) for name, kind in hosted.items()], True, "placement: connected")
 
     def _event(self, app: App) -> asyncio.Event:
         return self._known.setdefault(app.id, asyncio.Event())

@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 
 from edge.actor import ActorCall, ActorFailed, ActorHost, ActorTick, HostGone
 from edge.app import App, AppUnavailable
-from edge.blocks.actors.hosting import ActorStatus, Hosting
+from edge.blocks.actors.hosting import Hosting
 from edge.blocks.actors.placement import Place, Placement
 from edge.blocks.actors.reminders import Reminder, ReminderRequest, Reminders
 from edge.blocks.actors.state import ActorState, StateOperation
 from edge.blocks.actors.timers import TimerRequest, Timers
 from edge.blocks.actors.turns import StackTooDeep
+from edge.blocks.metadata import ActorStatus
 from edge.blocks.names import check_name, normal_method
 from edge.blocks.series import Series
 from edge.clock import Clock
@@ -49,7 +50,7 @@ LOOKUP = 5.0
 STAMPED = frozenset(("dapr-api-call", "dapr-caller-app-id", "dapr-caller-namespace", "dapr-api-token"))
 
 
-class Actors:
+class ActorService:
     """The actors of all apps of this daemon."""
 
     def __init__(self, tasks: Tasks, clock: Clock, series: Series, state: ActorState, placement: Placement | None = None) -> None:
