@@ -48,6 +48,7 @@ from edge.rpc.hpack import Decoder, Encoder
 from edge.rpc.pace import Bucket
 from edge.rpc.stream import Stream
 
+READ_SIZE = 64 << 10
 WRITE_HIGH = 256 << 10  # above this the transport asks us to pause
 WRITE_MOST = 4 << 20  # a peer that lets this much pile up is not reading
 CONTINUATIONS = 1024
@@ -76,11 +77,15 @@ class Limits:
     idle: float = 180.0
 
 
-class Connection(asyncio.Protocol):
-    """The part that both roles share. transport: None before connection_made and after the end."""
+class Connection(asyncio.BufferedProtocol):
+    """The part that both roles share. transport: None before connection_made and after the end.
 
-    def __init__(self, limits: Limits, *, client: bool) -> None:
+    buffer: what reads go through; connections of one loop may share it (asyncio would map 256 KiB for each read).
+    """
+
+    def __init__(self, limits: Limits, *, client: bool, buffer: memoryview | None = None) -> None:
         self.limits = limits
+        self._buffer = memoryview(bytearray(READ_SIZE)) if buffer is None else buffer
         self.client = client
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
@@ -101,7 +106,7 @@ class Connection(asyncio.Protocol):
         self._corked = self._flush_due = False
         self._rest = b""
         self._greeting = b"" if client else PREFACE
-        self._settled = False
+        self._greeted = self._settled = False
         self._receive_left = limits.connection_window
         self._block: bytearray | None = None
         self._block_id = self._block_flags = self._block_parts = 0
@@ -128,11 +133,18 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         transport.set_write_buffer_limits(high=WRITE_HIGH)
         if self.client:
-            self._greet(PREFACE)
+            self.greet(PREFACE)
             self.flush()
         self._timer = self.loop.call_later(self.limits.handshake, self._tick)
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._buffer[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
+        """Bytes from the peer: one read, whatever frames are in it."""
         self._last_read = self.loop.time()
         if self._rest:
             data = self._rest + data
@@ -230,6 +242,7 @@ class Connection(asyncio.Protocol):
     def reset(self, stream: Stream, code: H2) -> None:
         """Close a stream from our side; frames of it that are still under way are ignored."""
         if stream.id in self.streams and not self.closed:
+            stream.local_closed = stream.remote_closed = True
             self._resets.append(stream.id)
             self.send(reset_frame(stream.id, code))
             self.forget(stream)
@@ -240,7 +253,11 @@ class Connection(asyncio.Protocol):
             stream.pump()
 
     # --- in
-    def _greet(self, first: bytes = b"") -> None:
+    def greet(self, first: bytes = b"") -> None:
+        """Send our preface, once."""
+        if self._greeted:
+            return
+        self._greeted = True
         limits = self.limits
         ours = [(Setting.INITIAL_WINDOW_SIZE, limits.stream_window), (Setting.MAX_HEADER_LIST_SIZE, limits.max_header_list)]
         ours.append((Setting.ENABLE_PUSH, 0) if self.client else (Setting.MAX_CONCURRENT_STREAMS, limits.max_streams))
@@ -256,7 +273,7 @@ class Connection(asyncio.Protocol):
             if len(data) < size:
                 return 0
             position, self._greeting = size, b""
-            self._greet()
+            self.greet()
         end = len(data)
         while end - position >= HEAD_SIZE and not self.closed:
             high, low, kind, flags, stream_id = unpack_head(data, position)

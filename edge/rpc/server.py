@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from edge.errors import Grpc
 from edge.rpc.call import Call, CallHead, Method, StreamCall, StreamHandler, UnaryCall, UnaryHandler
-from edge.rpc.connection import Connection, Limits
+from edge.rpc.connection import READ_SIZE, Connection, Limits
 from edge.rpc.frames import H2, StreamFault
 from edge.rpc.hpack import Field
 from edge.rpc.request import RequestHead, check_fields, read_request
@@ -54,6 +54,7 @@ class Server:
         self.service = service
         self.limits = limits
         self.connections: set[ServerConnection] = set()
+        self.buffer = memoryview(bytearray(READ_SIZE))
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -87,7 +88,7 @@ class ServerConnection(Connection):
     """One client."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__(server.limits, client=False)
+        super().__init__(server.limits, client=False, buffer=server.buffer)
         self.server = server
         self.service = server.service
         self.buffered = 0

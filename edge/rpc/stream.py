@@ -138,7 +138,7 @@ class Stream:
         self._queue = None
         self._wake()
         if self._tail is not None:
-            self._finish()
+            self._send_tail()
 
     def _send_piece(self, queue: deque[bytes | memoryview], room: int) -> None:
         piece = queue.popleft()
@@ -156,7 +156,7 @@ class Stream:
             self._tail = None
             self._end()
 
-    def _finish(self) -> None:
+    def _send_tail(self) -> None:
         tail, self._tail = self._tail, None
         if tail:
             return self.send_trailers(tail)
