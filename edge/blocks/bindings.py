@@ -17,24 +17,25 @@ from edge.blocks.gate import Gates
 from edge.blocks.inbox_lane import LaneSettings
 from edge.blocks.inbox_pump import SingleLane
 from edge.blocks.outcome import DELIVERED, End, Outcome
-from edge.blocks.pubsub import Outbox, PolicyOf
-from edge.blocks.retries import Always, Attempts, BreakerOpen, Once
+from edge.blocks.pubsub import Outbox
+from edge.blocks.retries import Attempts, BreakerOpen, PolicyOf, no_policy
 from edge.component import Unsubscribe
 from edge.errors import ComponentError, EdgeError, Unavailable
 from edge.goscanner import JsonError
 from edge.journal import Journal
 from edge.model import BindingEvent, BindingResult, Message
+from edge.resiliency import TimedOut
 from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.runtime.processor.binding")
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
-AttemptsOf = Callable[[str], "Attempts | None"]
 
 
 class OutputBindings:
     """The binding API of all apps."""
 
-    def __init__(self, parts: Parts, outbox: Outbox, policy_of: PolicyOf | None = None) -> None:
+    def __init__(self, parts: Parts, outbox: Outbox, policy_of: PolicyOf = no_policy) -> None:
+        """policy_of: outbound policies."""
         self._parts, self._outbox, self._policy_of = parts, outbox, policy_of
 
     async def invoke(self, app: App, name: str, operation: str, data: bytes, metadata: Mapping[str, str]) -> BindingResult | None:
@@ -55,9 +56,7 @@ class OutputBindings:
             if operation == "create" and part.component.journal_out:
                 await self._accept(part, data, metadata)
                 return None
-            return await self._invoke(part, operation, data, metadata)
-        except TimeoutError:
-            raise _refused(name, "context deadline exceeded") from None
+            return await self._invoke(app, part, operation, data, metadata)
         except ComponentError as error:
             raise _refused(name, str(error), getattr(error, "metadata", {})) from error
 
@@ -65,13 +64,13 @@ class OutputBindings:
         topic = metadata.get("topic") or part.properties.get("topic", "")
         await self._outbox.accept(part, Message(topic, data, metadata))
 
-    async def _invoke(self, part: Part, operation: str, data: bytes, metadata: Mapping[str, str]) -> BindingResult | None:
-        run = self._policy_of(part.name) if self._policy_of is not None else None
+    async def _invoke(self, app: App, part: Part, operation: str, data: bytes, metadata: Mapping[str, str]) -> BindingResult | None:
+        policy = self._policy_of(app, part.name)
         result: BindingResult | None
-        if run is None:
+        if policy is None:
             result = await part.component.invoke(operation, data, metadata)
         else:
-            result = await run(lambda: part.component.invoke(operation, data, metadata))
+            result = await policy.run(lambda: part.component.invoke(operation, data, metadata))
         return result
 
     async def answer(self, app: App, result: BindingResult) -> None:
@@ -106,23 +105,21 @@ class BindingCourier:
         self._route = part.properties.get("route", "")
 
     async def attempt(self, message: Message, failures: int) -> Outcome:
-        """Deliver one event. Raises AppUnavailable when no one is at the app's port."""
+        """Deliver one event. Raises AppUnavailable when no one is at the app's port, BreakerOpen."""
         try:
             await self.trigger(BindingEvent(message.data, message.metadata))
-        except BreakerOpen as error:
-            return Outcome(End.AGAIN, str(error), error.after)
         except AppUnavailable as error:
             if not error.sent:
                 raise
             return self._failed(failures, f"error invoking app: {error}", 0)
         except AppRefused as error:
             return self._failed(failures, str(error), error.code)
-        except TimeoutError:
-            return self._failed(failures, "error invoking app: context deadline exceeded", 0)
+        except TimedOut as error:
+            return self._failed(failures, f"error invoking app: {error}", 0)
         return DELIVERED
 
     async def trigger(self, event: BindingEvent) -> BindingResult:
-        """One call of the app and what follows from its answer. Raises AppUnavailable, AppRefused, TimeoutError, BreakerOpen."""
+        """One call of the app and what follows from its answer. Raises AppUnavailable, AppRefused, TimedOut, BreakerOpen."""
         result = await self._attempts.run(lambda: self._channel.trigger(self._part.name, self._route, event))
         await self._outputs.answer(self._app, result)
         return result
@@ -133,11 +130,11 @@ class BindingCourier:
         while True:
             try:
                 return await self.trigger(event)
-            except (AppUnavailable, AppRefused, BreakerOpen, TimeoutError) as error:
+            except (AppUnavailable, AppRefused, BreakerOpen, TimedOut) as error:
                 failures += 1
                 pause = None if isinstance(error, BreakerOpen) else self._attempts.pause(failures, getattr(error, "code", 0))
                 if pause is None:
-                    raise Unavailable(str(error) or "context deadline exceeded") from error
+                    raise Unavailable(str(error)) from error
             await asyncio.sleep(pause)
 
     def _failed(self, failures: int, reason: str, code: int) -> Outcome:
@@ -182,11 +179,11 @@ class InputBindings:
         journal: Journal,
         tasks: Tasks,
         gates: Gates,
-        attempts_of: AttemptsOf = lambda name: None,
+        policy_of: PolicyOf = no_policy,
         timeout: float = 3.0,
     ) -> None:
         self._parts, self._outputs, self._journal, self._tasks, self._gates = parts, outputs, journal, tasks, gates
-        self._attempts_of, self._timeout = attempts_of, timeout
+        self._policy_of, self._timeout = policy_of, timeout
         self._reading: dict[str, _Reading] = {}
 
     async def start(self, app: App) -> None:
@@ -240,7 +237,7 @@ class InputBindings:
             log.info("app has not subscribed to binding %s.", part.name)
             return
         journalled = part.component.journal_in
-        attempts = self._attempts_of(part.name) or (Always() if journalled else Once())
+        attempts = Attempts(self._policy_of(app, part.name), forever=journalled)
         courier = BindingCourier(app, part, channel, self._outputs, attempts)
         if not journalled:
             reading.readers[part.name] = _Reader(None, await part.component.read(courier.at_once))

@@ -15,13 +15,14 @@ from typing import Any
 
 from edge.app import App, AppUnavailable, Delivery, Part
 from edge.blocks.outcome import DELIVERED, End, Outcome
-from edge.blocks.retries import Attempts, BreakerOpen
+from edge.blocks.retries import Attempts
 from edge.cel import CelError, Condition
 from edge.errors import ComponentError, EdgeError
 from edge.events import new_id
 from edge.goscanner import JsonError
 from edge.model import BulkTopicEvent, Message, Rule, Status, Subscription, TopicEvent
 from edge.received import Received, expired, unwrap
+from edge.resiliency import TimedOut
 
 log = logging.getLogger("dapr.runtime.processor.subscription")
 DEAD_LETTER_TIMEOUT = 30.0
@@ -31,6 +32,14 @@ GONE = Outcome(End.DROPPED, "dead-letter")
 Deliver = Callable[[TopicEvent], Awaitable[Delivery]]
 DeliverBulk = Callable[[BulkTopicEvent], Awaitable[dict[str, Delivery]]]
 Forward = Callable[[App, Part, str, Message], Awaitable[None]]
+
+
+class _Refused(Exception):
+    """The app said RETRY: a failure in the eyes of a circuit breaker."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        super().__init__(delivery.reason)
 
 
 class Router:
@@ -71,13 +80,11 @@ class TopicCourier:
         self._raw = target.subscription.raw
 
     async def attempt(self, message: Message, failures: int) -> Outcome:
-        """Deliver one message. Raises AppUnavailable when no one is at the app's port."""
+        """Deliver one message. Raises AppUnavailable when no one is at the app's port, BreakerOpen."""
         event = await self._prepare(message, message.topic)
         if isinstance(event, Outcome):
             return event
         delivery = await self._call(lambda: self._to.deliver(event))
-        if isinstance(delivery, Outcome):
-            return delivery
         if delivery.status is Status.SUCCESS:
             return DELIVERED
         return await self._judge(message, failures, delivery)
@@ -94,7 +101,7 @@ class TopicCourier:
                 routes.setdefault(event.path, []).append((at, event))
         for path, events in routes.items():
             for (at, _), delivery in zip(events, await self._call_bulk(path, [event for _, event in events]), strict=True):
-                outcomes[at] = delivery if isinstance(delivery, Outcome) else await self._judge(*batch[at], delivery)
+                outcomes[at] = await self._judge(*batch[at], delivery)
         return [outcome or DELIVERED for outcome in outcomes]
 
     # --- before the call
@@ -125,20 +132,26 @@ class TopicCourier:
         return received.event
 
     # --- the call
-    async def _call(self, call: Callable[[], Awaitable[Delivery]]) -> Delivery | Outcome:
+    async def _call(self, call: Callable[[], Awaitable[Delivery]]) -> Delivery:
+        async def checked() -> Delivery:
+            delivery = await call()
+            if delivery.status is Status.RETRY:
+                raise _Refused(delivery)
+            return delivery
+
         try:
-            return await self._to.attempts.run(call)
+            return await self._to.attempts.run(checked)
+        except _Refused as refused:
+            return refused.delivery
         except AppUnavailable as error:
             if not error.sent:
                 raise
             text = f"error returned from app channel while sending pub/sub event to app: retriable error occurred: {error}"
             return Delivery(Status.RETRY, text)
-        except TimeoutError:
-            return Delivery(Status.RETRY, "context deadline exceeded")
-        except BreakerOpen as error:
-            return Outcome(End.AGAIN, str(error), error.after)
+        except TimedOut as error:
+            return Delivery(Status.RETRY, str(error))
 
-    async def _call_bulk(self, path: str, events: Sequence[TopicEvent]) -> Sequence[Delivery | Outcome]:
+    async def _call_bulk(self, path: str, events: Sequence[TopicEvent]) -> Sequence[Delivery]:
         entries = tuple((new_id(), event) for event in events)
         topic = self._to.subscription.topic
         batch = BulkTopicEvent(new_id(), self._pubsub, topic, path, entries, {"pubsubName": self._pubsub})
@@ -146,7 +159,8 @@ class TopicCourier:
 
         async def deliver() -> Delivery:
             answers.update(await self._to.deliver_bulk(batch))
-            return Delivery(Status.SUCCESS)
+            retry = any(delivery.status is Status.RETRY for delivery in answers.values())
+            return Delivery(Status.RETRY if retry else Status.SUCCESS)
 
         whole = await self._call(deliver)
         if not answers:

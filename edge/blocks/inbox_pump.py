@@ -12,6 +12,7 @@ from edge.app import AppUnavailable
 from edge.blocks.gate import Gate
 from edge.blocks.inbox_lane import InLane, Item, LaneSettings
 from edge.blocks.outcome import BulkCourier, Courier, End, Outcome
+from edge.blocks.retries import PROBE_PAUSE, BreakerOpen
 from edge.errors import Unavailable
 from edge.journal import Journal
 from edge.model import BulkSubscribe
@@ -116,6 +117,9 @@ class SingleLane(InLane):
             except AppUnavailable:
                 self._gate.away()
                 continue
+            except BreakerOpen:
+                await asyncio.sleep(PROBE_PAUSE)
+                continue
             if outcome.end is not End.AGAIN or not self.ordered:
                 return outcome
             item.failures += 1
@@ -192,6 +196,8 @@ class BulkLane(InLane):
                 return await self._courier.attempt_bulk([(item.message, item.failures) for item in batch])
             except AppUnavailable:
                 self._gate.away()
+            except BreakerOpen:
+                await asyncio.sleep(PROBE_PAUSE)
 
     async def close(self) -> None:
         await super().close()

@@ -35,7 +35,10 @@ DELIVERED = Outcome(End.DELIVERED)
 
 
 class Courier(Protocol):
-    """Makes one attempt. failures: how many there were before. Raises AppUnavailable (not sent) when no one is at the app's port."""
+    """Makes one attempt. failures: how many there were before.
+
+    Raises AppUnavailable (not sent) when no one is at the app's port, BreakerOpen: no attempt was spent.
+    """
 
     def attempt(self, message: Message, failures: int) -> Awaitable[Outcome]: ...
 

@@ -7,18 +7,20 @@ to be waited for, the answer comes when the message is on disk or the broker has
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from edge import errors
 from edge.app import App, Part, Parts
+from edge.blocks.retries import PolicyOf, no_policy
 from edge.blocks.scopes import PUBLISH, topic_allowed
 from edge.component import Feature
 from edge.errors import ComponentError, EdgeError, Full, ResourceInfo
 from edge.events import NO_TRACE_CONTEXT, Envelope, EventError, LocalTime, Trace, new_id, raw_payload
 from edge.model import NO_METADATA, Message
 from edge.received import traceparent
+from edge.resiliency import Policy
 
 MOST_TOPICS = 4096
 BULK_AT_ONCE = 100
@@ -63,26 +65,21 @@ class Outbox(Protocol):
 class Route:
     """What publishing of one app to one topic needs, found once. wire_topic: as the broker sees it (with the namespace if scoped)."""
 
-    __slots__ = ("allowed", "envelope", "part", "topic", "wire_topic")
+    __slots__ = ("allowed", "envelope", "part", "policy", "topic", "wire_topic")
 
-    def __init__(self, app: App, part: Part, topic: str, now: LocalTime) -> None:
-        self.part, self.topic = part, topic
+    def __init__(self, app: App, part: Part, topic: str, policy: Policy | None, now: LocalTime) -> None:
+        self.part, self.topic, self.policy = part, topic, policy
         self.wire_topic = wire_topic(app, part, topic)
         self.allowed = topic_allowed(part.properties, PUBLISH, app.id, topic)
         native = Feature.MESSAGE_TTL in part.component.features
         self.envelope = Envelope(part.name, topic, app.id, now, native_ttl=native)
 
 
-Run = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
-"""Runs a call under a resiliency policy."""
-PolicyOf = Callable[[str], "Run | None"]
-"""The outbound policy of a component by name, None when it has none."""
-
-
 class PubSubService:
     """The publish API of all apps."""
 
-    def __init__(self, parts: Parts, outbox: Outbox, policy_of: PolicyOf | None = None) -> None:
+    def __init__(self, parts: Parts, outbox: Outbox, policy_of: PolicyOf = no_policy) -> None:
+        """policy_of: outbound policies, for components that answer at once."""
         self._parts, self._outbox, self._policy_of = parts, outbox, policy_of
         self._now = LocalTime()
         self._routes: dict[tuple[str, str, str], Route] = {}
@@ -101,7 +98,7 @@ class PubSubService:
             raise EdgeError(errors.TOPIC_EMPTY, info=metadata, resource=ResourceInfo("pubsub", name), name=name)
         if len(self._routes) >= MOST_TOPICS:
             self._routes.clear()
-        route = self._routes[app.id, name, topic] = Route(app, part, topic, self._now)
+        route = self._routes[app.id, name, topic] = Route(app, part, topic, self._policy_of(app, name), self._now)
         return route
 
     def forget(self) -> None:
@@ -123,7 +120,7 @@ class PubSubService:
         if not route.allowed:
             raise self._forbidden(app, route)
         try:
-            await self._hand_over(route.part, message)
+            await self._hand_over(route, message)
         except ComponentError as error:
             raise self._failed(route, error) from error
 
@@ -145,7 +142,7 @@ class PubSubService:
         ids = [entry.entry_id for entry in entries]
         if route.part.component.journal_out:
             return await self._accept_all(route, ids, messages)
-        return await self._send_each(route.part, ids, messages)
+        return await self._send_each(route, ids, messages)
 
     async def forward(self, app: App, part: Part, topic: str, message: Message) -> None:
         """Publish a received message as it is to another topic of the same component (dead letters).
@@ -156,15 +153,16 @@ class PubSubService:
         if not route.allowed:
             raise self._forbidden(app, route)
         copy = Message(route.wire_topic, message.data, message.metadata, message.content_type, message.id)
-        await self._hand_over(part, copy)
+        await self._hand_over(route, copy)
 
-    async def _hand_over(self, part: Part, message: Message) -> None:
-        if part.component.journal_out:
-            await self._outbox.accept(part, message)
-        elif self._policy_of is None or (run := self._policy_of(part.name)) is None:
-            await part.component.publish(message)
+    async def _hand_over(self, route: Route, message: Message) -> None:
+        component = route.part.component
+        if component.journal_out:
+            await self._outbox.accept(route.part, message)
+        elif route.policy is None:
+            await component.publish(message)
         else:
-            await run(lambda: part.component.publish(message))
+            await route.policy.run(lambda: component.publish(message))
 
     async def _accept_all(self, route: Route, ids: Sequence[str], messages: Sequence[Message]) -> list[BulkFailure]:
         if not messages:
@@ -177,13 +175,13 @@ class PubSubService:
             return [BulkFailure(id_, str(error)) for id_ in ids]
         return []
 
-    async def _send_each(self, part: Part, ids: Sequence[str], messages: Sequence[Message]) -> list[BulkFailure]:
+    async def _send_each(self, route: Route, ids: Sequence[str], messages: Sequence[Message]) -> list[BulkFailure]:
         slots = asyncio.Semaphore(BULK_AT_ONCE)
 
         async def send(id_: str, message: Message) -> BulkFailure | None:
             async with slots:
                 try:
-                    await self._hand_over(part, message)
+                    await self._hand_over(route, message)
                 except ComponentError as error:
                     return BulkFailure(id_, str(error))
                 return None

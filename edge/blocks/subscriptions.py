@@ -20,7 +20,7 @@ from edge.blocks.inbox_lane import InLane, LaneSettings
 from edge.blocks.inbox_pump import BulkLane, SingleLane
 from edge.blocks.intake import Intake, Memory
 from edge.blocks.pubsub import wire_topic
-from edge.blocks.retries import Always, Attempts, Once
+from edge.blocks.retries import Attempts, PolicyOf, no_policy
 from edge.blocks.scopes import SUBSCRIBE, topic_allowed
 from edge.cel import CelError
 from edge.errors import ComponentError, EdgeError
@@ -32,8 +32,6 @@ log = logging.getLogger("dapr.runtime.processor.subscription")
 FETCH_DELAYS = (1.0, 60.0)
 ORDERED = frozenset(("1", "t", "true", "y", "yes", "on"))
 
-AttemptsOf = Callable[[str], "Attempts | None"]
-"""The inbound resiliency policy of a component by name, None when it has none."""
 Stop = Callable[[], Awaitable[None]]
 
 
@@ -51,7 +49,7 @@ class Hosted:
 class SubscriptionManager:
     """The subscriptions of all apps.
 
-    forward: publishes dead letters. attempts_of: inbound policies. memory: remembers what apps told.
+    forward: publishes dead letters. policy_of: inbound policies. memory: remembers what apps told.
     """
 
     def __init__(
@@ -61,11 +59,11 @@ class SubscriptionManager:
         tasks: Tasks,
         gates: Gates,
         forward: Forward,
-        attempts_of: AttemptsOf = lambda name: None,
+        policy_of: PolicyOf = no_policy,
         memory: Memory | None = None,
     ) -> None:
         self._parts, self._journal, self._tasks, self._gates = parts, journal, tasks, gates
-        self._forward, self._attempts_of, self._memory = forward, attempts_of, memory
+        self._forward, self._policy_of, self._memory = forward, policy_of, memory
         self._hosted: dict[str, Hosted] = {}
 
     # --- life of an app
@@ -182,9 +180,7 @@ class SubscriptionManager:
         self, app: App, part: Part, subscription: Subscription, name: str, gate: Gate, deliver: Deliver, deliver_bulk: DeliverBulk
     ) -> InLane:
         journalled = part.component.journal_in
-        attempts = self._attempts_of(part.name)
-        if attempts is None:
-            attempts = Always() if journalled and not subscription.dead_letter_topic else Once()
+        attempts = Attempts(self._policy_of(app, part.name), forever=journalled and not subscription.dead_letter_topic)
         prefix = wire_topic(app, part, "")
         courier = TopicCourier(Target(app, part, subscription, deliver, deliver_bulk, self._forward, attempts, prefix))
         mode = part.properties.get("durability", "either").lower() if journalled else "none"

@@ -71,6 +71,12 @@ class Policy:
 
     __call__ = run
 
+    async def once(self, call: Callable[[], Awaitable[T]]) -> T:
+        """One try within breaker and timeout, for a caller that counts and paces the tries itself. Raises as `run`."""
+        if self.observer is not None:
+            self._executed(self.observer)
+        return await self._guarded(call)
+
     async def _retried(self, call: Callable[[], Awaitable[T]], retry: Retry) -> T:
         attempts, delays = 1, retry.delays()
         while True:

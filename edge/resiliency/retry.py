@@ -46,6 +46,15 @@ class Retry:
             yield delay
             interval = min(interval * self.factor, self.max_interval)
 
+    def pause(self, failures: int) -> float | None:
+        """The wait after so many failed tries, for a caller that counts them on disk; None: no more tries. max_elapsed is not applied."""
+        if 0 <= self.max_retries < failures:
+            return None
+        if not self.exponential:
+            return self.duration
+        interval = min(self.initial * self.factor ** min(failures - 1, 64), self.max_interval)
+        return interval * random.uniform(1 - self.jitter, 1 + self.jitter)
+
     def again(self, code: int) -> bool:
         """Whether a failure with this HTTP or gRPC status code is tried again."""
         for ends, ranges in ((GRPC_CODES, self.grpc), (HTTP_CODES, self.http)):
