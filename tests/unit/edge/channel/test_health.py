@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from edge.app import App, AppHealthCheck
-from edge.channel import channel_for
 from edge.channel.health import AppHealth, wait_reachable
 from edge.channel.http import HttpChannel
 from tests.apps import Answer, ScriptedApp
@@ -50,13 +47,3 @@ def test_health_changes_at_the_first_success_and_at_the_threshold() -> None:
         return changes
 
     assert asyncio.run(run()) == [(True, 2), (False, 6)]
-
-
-@pytest.mark.parametrize(
-    ("app", "kind"), [(App("a"), None), (App("a", port=1), HttpChannel), (App("a", port=1, protocol="https"), HttpChannel)]
-)
-def test_channel_follows_port_and_protocol(app: App, kind: type | None) -> None:
-    async def run() -> object:
-        return channel_for(app)
-
-    assert isinstance(asyncio.run(run()), kind or type(None))
