@@ -153,7 +153,12 @@ class Connection(Answering):
 
     def _refuse_or_switch(self, refused: Refused, data: bytes) -> bytes:
         factory = self._hub.h2
-        if factory is None or not self._fresh or not is_preface(data):
+        if factory is None or not self._fresh:
+            return self._refuse(refused)
+        if b" HTTP/" not in data[: data.find(b"\r\n")]:
+            self._closing = True  # neither HTTP/1 nor a right preface: closed without a word (RFC 9113 §3.4)
+            return b""
+        if not is_preface(data):
             return self._refuse(refused)
         self._switch(factory(self._hub.handler)).data_received(data)
         return b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from httptools import HttpParserError, HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from edge.http1.messages import Headers, Request
 
@@ -106,6 +106,8 @@ class HeadParser:
         self._parser = None
         try:
             parser.feed_data(_START_LINE + block[2:])
+        except HttpParserUpgrade:
+            pass  # all headers are read; whether to switch is the connection's business
         except HttpParserError:
             raise Refused from None
         parsed = _framing(Headers(items), version)
