@@ -83,7 +83,7 @@ class HostedApp:
         async with self._lock:
             if not healthy:
                 self._subscriptions.pause(self.app)
-                await self._bindings.stop(self.app)
+                await self._bindings.pause(self.app)
             elif self._started:
                 self._subscriptions.resume(self.app)
                 await self._bindings.start(self.app)
