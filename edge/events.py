@@ -12,7 +12,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from edge import gojson
 from edge.durations import parse_go_duration
 from edge.goscanner import JsonError
 from edge.model import NO_METADATA
+from edge.record import record
 
 CLOUD_EVENT = "application/cloudevents+json"
 JSON = "application/json"
@@ -42,7 +42,7 @@ class EventError(ValueError):
     """The payload or its metadata can't be made an event; the text is Dapr's cause."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Trace:
     """The caller's W3C trace context; "" = none."""
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from edge import gojson
 from edge.events import CLOUD_EVENT, OCTETS, SOURCE, TYPE, content_is, new_id
 from edge.model import Message
+from edge.record import record
 
 BULK_TYPE = "com.dapr.event.sent.bulk"
 NO_TRACE = "00-00000000000000000000000000000000-0000000000000000-00"
@@ -24,7 +24,7 @@ TRACEPARENT = re.compile(r"([0-9a-fA-F]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a
 MAX_TRACE_VERSION = 254
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Received:
     """A delivered event. body: JSON text for an HTTP app. event: the same as a mapping."""
 

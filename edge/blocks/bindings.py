@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 
 from edge import errors, gojson
 from edge.app import App, AppChannel, AppRefused, AppUnavailable, Part, Parts
@@ -145,12 +144,11 @@ class BindingCourier:
         return Outcome(End.AGAIN, reason, pause)
 
 
-@dataclass(slots=True)
 class _Reader:
-    """One input binding that is read for an app."""
+    """One input binding that is read for an app. lane: None when it waits for the app's answer."""
 
-    lane: SingleLane | None
-    stop: Unsubscribe
+    def __init__(self, lane: SingleLane | None, stop: Unsubscribe) -> None:
+        self.lane, self.stop = lane, stop
 
     async def close(self) -> None:
         if self.lane is not None:
@@ -158,12 +156,12 @@ class _Reader:
         await self.stop()
 
 
-@dataclass(slots=True)
 class _Reading:
     """What is read for an app. retrying: the binding that did not start → its task."""
 
-    readers: dict[str, _Reader] = field(default_factory=dict)
-    retrying: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.readers: dict[str, _Reader] = {}
+        self.retrying: dict[str, asyncio.Task[None]] = {}
 
 
 class InputBindings:

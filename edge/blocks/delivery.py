@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from edge.app import App, AppUnavailable, Delivery, Part
@@ -22,6 +21,7 @@ from edge.events import new_id
 from edge.goscanner import JsonError
 from edge.model import BulkTopicEvent, Message, Rule, Status, Subscription, TopicEvent
 from edge.received import Received, expired, unwrap
+from edge.record import record
 from edge.resiliency import TimedOut
 
 log = logging.getLogger("dapr.runtime.processor.subscription")
@@ -56,7 +56,7 @@ class Router:
         return next((path for condition, path in self._rules if condition is None or condition.match(event)), None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Target:
     """Where a subscription's messages go. prefix: the namespace that the broker's topics begin with, "" = none."""
 

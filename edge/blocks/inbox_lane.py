@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 from edge.blocks.gate import Gate
 from edge.blocks.outcome import End, Outcome
@@ -18,6 +17,7 @@ from edge.crash import reach
 from edge.errors import Closed, ComponentError, Unavailable
 from edge.journal import Entry, Journal
 from edge.model import Message
+from edge.record import record
 from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.runtime.processor.subscription")
@@ -28,7 +28,7 @@ HOLD = 0.05
 FULL_DELAY = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LaneSettings:
     """name: of the journal's lane. ordered: a message that fails holds back those behind it."""
 

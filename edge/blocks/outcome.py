@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
 from edge.model import Message
+from edge.record import record
 
 
 class End(Enum):
@@ -19,7 +19,7 @@ class End(Enum):
     DEAD = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """reason: for DROPPED the key under which it is counted ("expired", "app", "no-route", "dead-letter"), else a text.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from edge import errors
@@ -20,13 +19,14 @@ from edge.errors import ComponentError, EdgeError, Full, ResourceInfo
 from edge.events import NO_TRACE_CONTEXT, Envelope, EventError, LocalTime, Trace, new_id, raw_payload
 from edge.model import NO_METADATA, Message
 from edge.received import traceparent
+from edge.record import record
 from edge.resiliency import Policy
 
 MOST_TOPICS = 4096
 BULK_AT_ONCE = 100
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PublishOptions:
     """content_type: of the payload, "" = none given. metadata: of the request. traceparent, tracestate: the caller's headers, "" = none."""
 
@@ -36,7 +36,7 @@ class PublishOptions:
     tracestate: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BulkEntry:
     """One event of a bulk publish. metadata: the entry's own, with those of the request merged in where Dapr does."""
 
@@ -46,7 +46,7 @@ class BulkEntry:
     metadata: Mapping[str, str] = NO_METADATA
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BulkFailure:
     """An entry that was not published, and why."""
 

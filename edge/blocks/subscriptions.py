@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 
 from edge import errors
 from edge.app import App, AppUnavailable, Delivery, Part, Parts
@@ -35,15 +34,15 @@ ORDERED = frozenset(("1", "t", "true", "y", "yes", "on"))
 Stop = Callable[[], Awaitable[None]]
 
 
-@dataclass(slots=True)
 class Hosted:
     """What runs for one app. told: the app's own list, None until it was asked."""
 
-    declared: tuple[Subscription, ...] = ()
-    told: list[Subscription] | None = None
-    intakes: dict[tuple[str, str], Intake] = field(default_factory=dict)
-    streams: dict[str, Subscription] = field(default_factory=dict)
-    asking: asyncio.Task[None] | None = None
+    def __init__(self, declared: tuple[Subscription, ...] = ()) -> None:
+        self.declared = declared
+        self.told: list[Subscription] | None = None
+        self.intakes: dict[tuple[str, str], Intake] = {}
+        self.streams: dict[str, Subscription] = {}
+        self.asking: asyncio.Task[None] | None = None
 
 
 class SubscriptionManager:
