@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 
 class Feature(Enum):
-    """Capabilities in the metadata API's words (runtime.md, components.md §4)."""
+    """Capabilities in the metadata API's words and order."""
 
     ETAG = "ETAG"
     TRANSACTIONAL = "TRANSACTIONAL"
     TTL = "TTL"
     QUERY_API = "QUERY_API"
-    KEYS_LIKE = "KEYS_LIKE"
     DELETE_WITH_PREFIX = "DELETE_WITH_PREFIX"
+    KEYS_LIKE = "KEYS_LIKE"
     ACTOR = "ACTOR"
     MESSAGE_TTL = "MESSAGE_TTL"
     SUBSCRIBE_WILDCARDS = "SUBSCRIBE_WILDCARDS"

@@ -15,3 +15,11 @@ def parse_quantity(text: str) -> int:
     if match is None:
         raise ValueError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
     return int(float(match[1]) * SCALE[match[2]])
+
+
+def format_quantity(size_bytes: int) -> str:
+    """The shortest exact quantity: `4Mi`, `100Ki`, `1500`."""
+    for unit, scale in (("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)):
+        if size_bytes and size_bytes % scale == 0:
+            return f"{size_bytes // scale}{unit}"
+    return str(size_bytes)

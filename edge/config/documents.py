@@ -94,7 +94,7 @@ def read_file(path: Path) -> tuple[list[Document], list[Problem]]:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        return [], [Problem(f"cannot be read: {reason}", fatal=False, where=str(path))]
+        return [], [Problem(f"cannot be read: {reason}; the file is skipped", fatal=False, where=str(path), lost=True)]
     return read_text(text, path)
 
 
@@ -110,7 +110,7 @@ def read_text(text: str, path: Path) -> tuple[list[Document], list[Problem]]:
             elif body is not None:
                 raise Unreadable("a resource is a mapping with apiVersion, kind, metadata and spec", line)
         except Unreadable as error:
-            problems.append(Problem(f"{error}; the document is skipped", fatal=False, where=f"{path}:{error.line}"))
+            problems.append(Problem(f"{error}; the document is skipped", fatal=False, where=f"{path}:{error.line}", lost=True))
     return documents, problems
 
 

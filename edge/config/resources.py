@@ -56,6 +56,11 @@ class Component:
     def initial_version(self) -> bool:
         return self.version.lower() in INITIAL_VERSIONS
 
+    @property
+    def type_at(self) -> str:
+        """file:line of `spec.type`."""
+        return f"{self.file}:{self.type_line}" if self.file else self.where
+
     def at(self, name: str) -> str:
         """file:line of a metadata entry by name in any case, else of the resource."""
         line = next((entry.line for entry in self.metadata if entry.name.lower() == name.lower()), 0)
