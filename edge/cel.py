@@ -10,8 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import cache
-from importlib.machinery import PathFinder
-from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 from orjson import Fragment
@@ -84,6 +82,9 @@ def _library() -> Any:
     """The extension module alone; loaded at the first condition."""
     if (loaded := sys.modules.get("cel.cel")) is not None:
         return loaded
+    from importlib.machinery import PathFinder  # with the first condition only
+    from importlib.util import find_spec, module_from_spec
+
     package = find_spec("cel")
     spec = PathFinder.find_spec("cel.cel", package.submodule_search_locations) if package is not None else None
     if spec is None or spec.loader is None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from edge.record import record
 from edge.spec import meta
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StateFields:
     """Of every `state.*`."""
 
@@ -22,7 +22,7 @@ class StateFields:
     outbox_discard_when_missing_state: bool = meta(False, doc="Outbox: drop an internal message whose transaction was not committed.")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PubSubFields:
     """Of every `pubsub.*`."""
 
@@ -33,7 +33,7 @@ class PubSubFields:
     protected_topics: tuple[str, ...] = meta((), doc="Topics only for apps that a scope names for them.")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BindingFields:
     """Of every `bindings.*`."""
 
@@ -41,14 +41,14 @@ class BindingFields:
     route: str = meta("", doc="Path of the app that gets input events; default: the component's name.")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LockFields:
     """Of every `lock.*`."""
 
     key_prefix: str = meta("appid", doc="How resource names are prefixed: `appid`, `name`, `none`, or a text of your own.")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NoFields:
     """Of the other kinds."""
 

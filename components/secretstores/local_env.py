@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from edge.component import Context, Feature
+from edge.record import record
 from edge.spec import meta
 
 log = logging.getLogger("dapr.contrib")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fields:
     """Fields of the component."""
 

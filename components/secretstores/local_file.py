@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from edge.component import Context, Feature
 from edge.errors import ComponentError, NotFound
+from edge.record import record
 from edge.spec import meta
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fields:
     """Fields of the component."""
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from edge.component import Context, Feature
 from edge.errors import ComponentError, NotFound
+from edge.record import record
 from edge.spec import meta
 
 LARGEST = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fields:
     """Fields of the component."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -52,7 +52,8 @@ def list_types(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def describe(type_: str, version: str, as_json: bool) -> None:
     """The metadata fields of a type: name, default, meaning."""
-    from edge import registry, spec
+    from edge import registry
+    from edge.spec import docs
 
     try:
         found = registry.load(type_, version)
@@ -60,9 +61,7 @@ def describe(type_: str, version: str, as_json: bool) -> None:
         raise click.ClickException(f"{error}{error.hint}; see `edged components list`") from error
     except ImportError as error:
         raise click.ClickException(f"{type_} needs a package that is not installed: {error.name}; install edged with its extra") from error
-    rows = [
-        asdict(field) if is_dataclass(field) and not isinstance(field, type) else dict(field) for field in spec.describe(found.Metadata)
-    ]
+    rows = [asdict(field) for field in docs.describe(found.Metadata)]
     columns = {key: key.upper() for key in (rows[0] if rows else {"name": ""})}
     api.show(rows, columns, as_json, f"{type_} has no metadata fields.")
 

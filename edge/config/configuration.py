@@ -5,20 +5,21 @@ Source: dapr pkg/config/configuration.go; docs in Dapr's configuration reference
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from edge.record import record
 from edge.spec import Duration
 
 ON_BY_DEFAULT = ("HotReload", "WorkflowsRemoteActivityReminder")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Zipkin:
     endpoint_address: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Otel:
     """headers: `name=value`. timeout: seconds. An exporter is active when address and protocol are given."""
 
@@ -29,7 +30,7 @@ class Otel:
     timeout: Duration | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tracing:
     """sampling_rate: text of a number 0…1."""
 
@@ -39,14 +40,14 @@ class Tracing:
     otel: Otel = Otel()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MetricHttp:
     increased_cardinality: bool = True
     path_matching: tuple[str, ...] = ()
     exclude_verbs: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MetricLabel:
     """regex: replacement → pattern."""
 
@@ -54,13 +55,13 @@ class MetricLabel:
     regex: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MetricRule:
     name: str = ""
     labels: tuple[MetricLabel, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Metric:
     """latency_distribution_buckets: milliseconds."""
 
@@ -71,19 +72,19 @@ class Metric:
     rules: tuple[MetricRule, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ApiLogging:
     enabled: bool = False
     obfuscate_urls: bool = False
     omit_health_checks: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Logging:
     api_logging: ApiLogging = ApiLogging()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ApiRule:
     """One API group in an allow or deny list; protocol is `http` or `grpc` in any case, anything else never matches."""
 
@@ -92,7 +93,7 @@ class ApiRule:
     protocol: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Api:
     allowed: tuple[ApiRule, ...] = ()
     denied: tuple[ApiRule, ...] = ()
@@ -103,14 +104,14 @@ class Api:
         return frozenset(f"{rule.version}/{rule.name}" for rule in found if rule.protocol.lower() == protocol)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AppOperation:
     name: str = ""
     http_verb: tuple[str, ...] = ()
     action: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AppPolicy:
     app_id: str = ""
     default_action: str = ""
@@ -119,7 +120,7 @@ class AppPolicy:
     operations: tuple[AppOperation, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AccessControl:
     """Who may invoke the app. default_action "" = deny if there are policies."""
 
@@ -128,7 +129,7 @@ class AccessControl:
     policies: tuple[AppPolicy, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Handler:
     """One middleware; selector has no effect, as in Dapr."""
 
@@ -138,19 +139,19 @@ class Handler:
     selector: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pipeline:
     handlers: tuple[Handler, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NameResolution:
     component: str = ""
     version: str = ""
     configuration: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SecretScope:
     """What apps may read from one secret store."""
 
@@ -166,36 +167,36 @@ class SecretScope:
         return key not in self.denied_secrets and self.default_access.lower() != "deny"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Secrets:
     scopes: tuple[SecretScope, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Feature:
     name: str = ""
     enabled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ComponentRules:
     """deny: `type` or `type/version`."""
 
     deny: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wasm:
     strict_sandbox: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Concurrency:
     name: str = ""
     max_concurrent: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Retention:
     """How long a finished workflow is kept, in seconds; None = for ever (any_terminal counts where the own one is None)."""
 
@@ -205,7 +206,7 @@ class Retention:
     terminated: Duration | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Workflow:
     """Limits: 0 = none."""
 
@@ -218,13 +219,13 @@ class Workflow:
     state_retention_policy: Retention = Retention()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TokenValidator:
     name: str = ""
     options: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mtls:
     """workload_cert_ttl, allowed_clock_skew: Go durations as text."""
 
@@ -236,7 +237,7 @@ class Mtls:
     token_validators: tuple[TokenValidator, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Configuration:
     """`spec` of the merged Configuration. name: of the last file's resource."""
 

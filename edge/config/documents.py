@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.record import record
 from edge.spec import Problem
 
 SEPARATOR = re.compile(r"\n---[^\n]*(?:\n|$)")
@@ -55,7 +55,7 @@ class Unreadable(Exception):
         self.line = line
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Document:
     """One resource as written. name, namespace: of its `metadata`. line: where it begins."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from edge.cel import CelError, Condition
@@ -11,16 +11,17 @@ from edge.config.documents import Document, Map, Unreadable, get, text_of
 from edge.config.resources import INIT_TIMEOUT, Component, Declared, Entry, HttpEndpoint, Other
 from edge.durations import parse_go_duration
 from edge.model import BulkSubscribe, Rule, Subscription, SubscriptionType
+from edge.record import record
 from edge.spec import Problem, near
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Reference:
     name: str = ""
     key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Pair:
     name: str = ""
     value: Any = None
@@ -28,7 +29,7 @@ class _Pair:
     env_ref: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _ComponentSpec:
     type: str = ""
     version: str = ""
@@ -36,26 +37,26 @@ class _ComponentSpec:
     ignore_errors: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Rule:
     match: str = ""
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Routes:
     rules: tuple[_Rule, ...] = ()
     default: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Bulk:
     enabled: bool = False
     max_messages_count: int = 0
     max_await_duration_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _SubscriptionSpec:
     pubsubname: str = ""
     topic: str = ""
@@ -66,7 +67,7 @@ class _SubscriptionSpec:
     bulk_subscribe: _Bulk = _Bulk()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Tls:
     root_ca: _Pair | None = field(default=None, metadata={"key": "rootCA"})
     certificate: _Pair | None = None
@@ -74,7 +75,7 @@ class _Tls:
     renegotiation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _EndpointSpec:
     base_url: str = ""
     client_tls: _Tls = field(default=_Tls(), metadata={"key": "clientTLS"})

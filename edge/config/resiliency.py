@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from edge.cel import CelError, Condition
 from edge.config.decode import Decoder
 from edge.config.documents import Document, Unreadable, get
+from edge.config.resources import Resiliency
 from edge.durations import parse_go_duration
+from edge.record import record
 from edge.resiliency import ActorTarget, AppTarget, BreakerSettings, ComponentTarget, PolicyNames, Retry, Rules
 from edge.resiliency.policies import BUILT_IN, FEWEST_BUILT_IN, PROTECTED
 from edge.resiliency.retry import GRPC_CODES, HTTP_CODES, parse_codes
@@ -17,13 +18,13 @@ from edge.spec import Problem, near
 SCOPES = ("type", "id", "both")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Matching:
     http_status_codes: str = ""
     grpc_status_codes: str = field(default="", metadata={"key": "gRPCStatusCodes"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Retry:
     policy: str = ""
     duration: str = ""
@@ -32,7 +33,7 @@ class _Retry:
     matching: _Matching = _Matching()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Breaker:
     max_requests: int = 0
     interval: str = ""
@@ -40,14 +41,14 @@ class _Breaker:
     trip: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Policies:
     timeouts: dict[str, str] = field(default_factory=dict)
     retries: dict[str, _Retry] = field(default_factory=dict)
     circuit_breakers: dict[str, _Breaker] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Names:
     timeout: str = ""
     retry: str = ""
@@ -59,34 +60,23 @@ class _Names:
         return PolicyNames(self.timeout, self.retry, self.circuit_breaker)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Directions:
     inbound: _Names = _Names()
     outbound: _Names = _Names()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Targets:
     apps: dict[str, _Names] = field(default_factory=dict)
     actors: dict[str, _Names] = field(default_factory=dict)
     components: dict[str, _Directions] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Spec:
     policies: _Policies = _Policies()
     targets: _Targets = _Targets()
-
-
-@dataclass(frozen=True, slots=True)
-class Resiliency:
-    """One resource. rules: what it adds. where: file:line."""
-
-    name: str
-    namespace: str
-    scopes: tuple[str, ...]
-    rules: Rules
-    where: str = field(compare=False)
 
 
 def read(document: Document, scopes: tuple[str, ...]) -> tuple[Resiliency, list[Problem]]:
@@ -98,16 +88,6 @@ def read(document: Document, scopes: tuple[str, ...]) -> tuple[Resiliency, list[
     except ValueError as error:
         raise Unreadable(f"Could not read resiliency policy {document.name}: {error}", document.line) from None
     return Resiliency(document.name, document.namespace, scopes, rules, document.where()), decoder.problems
-
-
-def merge(resources: Sequence[Resiliency], app_id: str) -> Rules:
-    """The rules that hold for one app, later resources over earlier ones."""
-    merged = Rules()
-    for resource in resources:
-        if not resource.scopes or app_id in resource.scopes:
-            for part in ("timeouts", "retries", "breakers", "apps", "actors", "components"):
-                getattr(merged, part).update(getattr(resource.rules, part))
-    return merged
 
 
 def _rules(spec: _Spec, decoder: Decoder) -> Rules:

@@ -5,16 +5,18 @@ Source: dapr pkg/apis (types.go of each kind); field names as in Dapr's resource
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from edge.model import Subscription
+from edge.record import record
+from edge.resiliency import Rules
 
 INIT_TIMEOUT = 5.0
 INITIAL_VERSIONS = ("", "v0", "v1")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """One name/value pair. value: None = not given, then env; secret: name and key in the resource's secret store, ("", "") = none."""
 
@@ -25,7 +27,7 @@ class Entry:
     line: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Component:
     """A Component resource. init_timeout: seconds. where: file:line. file: for the lines of its entries."""
 
@@ -67,7 +69,7 @@ class Component:
         return f"{self.file}:{line}" if line else self.where
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Declared:
     """A declarative subscription and where it stands."""
 
@@ -84,7 +86,7 @@ class Declared:
         return self.subscription.scopes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpEndpoint:
     """An HTTPEndpoint. tls: PEM texts by `rootCA`, `certificate`, `privateKey`; renegotiation as written."""
 
@@ -99,7 +101,7 @@ class HttpEndpoint:
     where: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Other:
     """A resource that is recognised by kind and name only (MCPServer, WorkflowAccessPolicy); spec: as written."""
 
@@ -108,4 +110,15 @@ class Other:
     namespace: str = ""
     scopes: tuple[str, ...] = ()
     spec: Any = None
+    where: str = field(default="", compare=False)
+
+
+@record
+class Resiliency:
+    """A Resiliency resource. rules: what it adds."""
+
+    name: str
+    namespace: str
+    scopes: tuple[str, ...]
+    rules: Rules
     where: str = field(default="", compare=False)

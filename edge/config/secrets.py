@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.config.resources import Entry
 from edge.errors import ComponentError
+from edge.record import record
 
 if TYPE_CHECKING:
     from edge.component import SecretStore
@@ -23,7 +23,7 @@ class PlaceholderError(Exception):
     """A placeholder has no value here; the text is Dapr's."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identity:
     """What placeholders stand for. app_id: of the only app, or of the component in a daemon with several."""
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 
 from edge.cel import CelError, Condition
 from edge.errors import Unavailable
+from edge.record import record
 
 log = logging.getLogger("dapr.runtime")
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half-open"
@@ -21,7 +21,7 @@ class CircuitOpen(Unavailable):
     """The call was not made: the breaker is open or has its probes under way. Not tried again."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BreakerSettings:
     """max_requests: probes while half-open. interval: seconds after which closed counts are cleared, 0 = never.
     timeout: seconds of the open state. trip: None = more than five failures in a row.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge.record import record
 from edge.resiliency.breaker import Breaker, BreakerSettings
 from edge.resiliency.policy import Observer, Policy
 from edge.resiliency.retry import Retry
@@ -35,7 +36,7 @@ KIND_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PolicyNames:
     """Names of policies, "" = none."""
 
@@ -44,14 +45,14 @@ class PolicyNames:
     circuit_breaker: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AppTarget(PolicyNames):
     """cache_size: breakers kept, one per address."""
 
     cache_size: int = 100
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ActorTarget(PolicyNames):
     """scope: `type`, `id` or `both` (one breaker per type, or per actor)."""
 
@@ -59,7 +60,7 @@ class ActorTarget(PolicyNames):
     cache_size: int = 5000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ComponentTarget:
     inbound: PolicyNames = PolicyNames()
     outbound: PolicyNames = PolicyNames()

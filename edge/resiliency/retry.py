@@ -8,13 +8,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from edge.record import record
 
 HTTP_CODES, GRPC_CODES = (100, 599), (0, 16)
 CodeRange = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Retry:
     """Times in seconds. max_retries: -1 = unlimited (an exponential policy still ends after max_elapsed, 0 = never).
 

@@ -10,25 +10,20 @@ Types: str, bool, int, float, Duration, Size, tuple[str, ...] (comma separated),
 names in any case, aliases after the canonical name, truthy words, an empty text is the type's zero.
 """
 
-from edge.spec.docs import FieldDoc, describe, markdown, schema
 from edge.spec.fields import Duration, Meta, Problem, Size, Spec, camel_case, meta, near, specs, words
 from edge.spec.parsing import parse, parse_duration, truthy
 
 __all__ = [
     "Duration",
-    "FieldDoc",
     "Meta",
     "Problem",
     "Size",
     "Spec",
     "camel_case",
-    "describe",
-    "markdown",
     "meta",
     "near",
     "parse",
     "parse_duration",
-    "schema",
     "specs",
     "truthy",
     "words",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from edge.durations import format_go_duration
 from edge.quantity import format_quantity
+from edge.record import record
 from edge.spec.fields import Duration, Size, specs, words
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FieldDoc:
     """One field as docs show it; default: as it would be written in YAML, "" = none."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, field, fields
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from edge.record import record
 
 
 class Duration(float):
@@ -17,7 +19,7 @@ class Size(int):
     """Bytes; in YAML a Kubernetes quantity (`4Mi`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Meta:
     """What `meta()` says of a field. bare: seconds of a bare integer in a Duration. missing: Dapr's text when it is required."""
 
@@ -33,7 +35,7 @@ class Meta:
     most: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Problem:
     """Something wrong in what the operator wrote. where: `file:line` when known. fatal: False = a warning.
     lost: the resource that it is about is left out.
@@ -49,7 +51,7 @@ class Problem:
         return f"{self.where}: {self.message}" if self.where else self.message
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spec:
     """One field as declared. type: the Python type without None; required: it has no default."""
 
