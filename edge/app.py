@@ -166,13 +166,16 @@ class Parts:
 
     def __init__(self, parts: Iterable[Part] = ()) -> None:
         self._by_kind: dict[str, dict[str, Part]] = {}
+        self._loaded: dict[tuple[str, str], Part] = {}
         for part in parts:
             self.add(part)
 
     def add(self, part: Part) -> None:
         self._by_kind.setdefault(part.kind, {})[part.name] = part
+        self._loaded[part.kind, part.name] = part
 
     def remove(self, kind: str, name: str) -> Part | None:
+        self._loaded.pop((kind, name), None)
         return self._by_kind.get(kind, {}).pop(name, None)
 
     def find(self, kind: str, name: str, app: App) -> Part | None:
@@ -183,9 +186,13 @@ class Parts:
     def of(self, kind: str, app: App) -> list[Part]:
         return [part for part in self._by_kind.get(kind, {}).values() if part.visible_to(app)]
 
+    def all(self, kind: str) -> list[Part]:
+        """Every component of a kind, whoever may see it."""
+        return list(self._by_kind.get(kind, {}).values())
+
     def any(self, kind: str, app: App) -> bool:
         return any(part.visible_to(app) for part in self._by_kind.get(kind, {}).values())
 
     def visible(self, app: App) -> list[Part]:
-        """Everything this app may see, in load order per kind."""
-        return [part for kind in self._by_kind.values() for part in kind.values() if part.visible_to(app)]
+        """Everything this app may see, in load order."""
+        return [part for part in self._loaded.values() if part.visible_to(app)]

@@ -311,6 +311,7 @@ ACTOR_RESERVED = Code(
     Grpc.PERMISSION_DENIED,
     'actor type "{type}" is reserved for the Dapr workflow runtime; direct actor API access is not permitted',
 )
+ACTOR_NO_PLACEMENT = Code(400, "ERR_ACTOR_NO_PLACEMENT", Grpc.UNAVAILABLE, "placement service is not configured")
 ACTOR_NO_STORE = Code(
     500,
     "ERR_ACTOR_RUNTIME_NOT_FOUND",
@@ -347,3 +348,19 @@ JOB_EXISTS = Code(
 JOB_GET = Code(500, "DAPR_SCHEDULER_GET_JOB", Grpc.INTERNAL, "failed to get job due to: {error}", "DAPR_SCHEDULER_GET_JOB")
 JOB_LIST = Code(500, "DAPR_SCHEDULER_LIST_JOBS", Grpc.INTERNAL, "failed to list jobs due to: {error}", "DAPR_SCHEDULER_LIST_JOBS")
 JOB_DELETE = Code(500, "DAPR_SCHEDULER_DELETE_JOB", Grpc.INTERNAL, "failed to delete job due to: {error}", "DAPR_SCHEDULER_DELETE_JOB")
+
+CRYPTO_NOT_CONFIGURED = Code(500, "ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED", Grpc.INTERNAL, "crypto providers not configured")
+CRYPTO_NOT_FOUND = Code(400, "ERR_CRYPTO_PROVIDER_NOT_FOUND", Grpc.INVALID_ARGUMENT, "crypto provider {name} not found")
+CRYPTO_KEY = Code(500, "ERR_CRYPTO_KEY", Grpc.INTERNAL, "failed to retrieve key: {error}")
+CRYPTO = Code(500, "ERR_CRYPTO", Grpc.INTERNAL, "failed to perform operation: {error}")
+CONVERSATION_NOT_FOUND = Code(400, "ERR_CONVERSATION_NOT_FOUND", Grpc.INVALID_ARGUMENT, "failed finding conversation component {name}")
+CONVERSATION_MISSING_INPUTS = Code(
+    400, "ERR_CONVERSATION_MISSING_INPUTS", Grpc.INVALID_ARGUMENT, "failed conversing with component {name}: missing inputs in request"
+)
+CONVERSATION_INVALID = Code(
+    400,
+    "ERR_CONVERSATION_INVALID_PARMS",
+    Grpc.INVALID_ARGUMENT,
+    "failed conversing with component {name}: invalid params%!(EXTRA *errors.errorString={error})",
+)
+CONVERSATION_INVOKE = Code(500, "ERR_CONVERSATION_INVOKE", Grpc.INTERNAL, "failed conversing with component {name}: {error}")

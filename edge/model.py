@@ -50,7 +50,7 @@ class SetItem:
     """An upsert. is_json: `value` is canonical JSON text (HTTP face), else raw bytes (gRPC face); both read back as given.
 
     etag: None = no check ("" counts as given only where the API says so). concurrency: "" | "first-write" | "last-write".
-    consistency: "" | "strong" | "eventual". ttl: seconds, None = not given, <= 0 = never expires.
+    consistency: "" | "strong" | "eventual". content_type: what the API said of the value (for outbox events), "" = nothing.
     """
 
     key: str
@@ -60,6 +60,7 @@ class SetItem:
     concurrency: str = ""
     consistency: str = ""
     metadata: Mapping[str, str] = NO_METADATA
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge.app import App
+    from edge.blocks.bindings import OutputBindings
     from edge.blocks.health import HealthService
     from edge.blocks.invoke import InvokeService
     from edge.blocks.metadata import MetadataService
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Blocks:
-    """What the fronts call, with the calling App as first argument. None: this daemon has no such block (no component needs it)."""
+    """What the fronts call, with the calling App as first argument. None: this daemon has no such block (no component needs it).
+
+    shutdown: ends an app's sidecar; the flag: at once, with exit code 1.
+    """
 
     state: StateService
     pubsub: PubSubService
@@ -24,7 +30,7 @@ class Blocks:
     invoke: InvokeService
     metadata: MetadataService
     health: HealthService
-    bindings: Any = None
+    bindings: OutputBindings
     configuration: Any = None
     lock: Any = None
     jobs: Any = None
@@ -32,3 +38,4 @@ class Blocks:
     workflow: Any = None
     crypto: Any = None
     conversation: Any = None
+    shutdown: Callable[[App, bool], None] | None = None

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from edge.app import App, Part, Parts
 from edge.model import Subscription
+from edge.record import record
 from edge.version import DAPR
 
 VERSION_KEY = "daprRuntimeVersion"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ActorStatus:
     """status: INITIALIZING, DISABLED or RUNNING. active: (type, how many are active) for each hosted type. placement: "" = not shown."""
 
@@ -22,7 +23,7 @@ class ActorStatus:
     placement: str = "placement: disconnected"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Named:
     """Names of resources that the metadata API only lists."""
 
@@ -32,7 +33,7 @@ class Named:
     workflow_access_policies: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Metadata:
     """The answer of the metadata API; empty parts are not shown. scheduler: addresses that it is connected to."""
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from edge import errors
 from edge.app import App, Part, Parts
+from edge.blocks import query as query_language
 from edge.blocks.encryption import Cipher
 from edge.blocks.refusals import error_text, options_error, refusal
 from edge.component import BulkGet, BulkSet, Feature, Queryable, ReadsNow, Transactional
@@ -227,20 +228,24 @@ class Store:
         except ComponentError as error:
             raise EdgeError(errors.STATE_TRANSACTION, error=error_text(error)) from error
 
-    async def query(self, query: Mapping[str, Any], metadata: Mapping[str, str]) -> QueryResult:
-        """The alpha query; keys come back as the app named them. Raises STATE_NO_QUERY, STATE_QUERY."""
-        component = self._component
-        if not isinstance(component, Queryable):
+    def check_queryable(self) -> None:
+        """Raises STATE_NO_QUERY, STATE_QUERY for an encrypted store."""
+        if not isinstance(self._component, Queryable):
             raise EdgeError(errors.STATE_NO_QUERY, resource=ResourceInfo("state", self.name, description=""))
         if self._cipher is not None:
-            raise self.query_failed("cannot query encrypted store")
+            raise self._query_failed("cannot query encrypted store")
+
+    async def query(self, text: bytes, metadata: Mapping[str, str]) -> QueryResult:
+        """The alpha query, given as JSON text; keys come back as the app named them. Raises STATE_NO_QUERY, STATE_QUERY."""
+        self.check_queryable()
         try:
-            found: QueryResult = await self._run(lambda: component.query(query, metadata))
+            query = query_language.parse(text)
+            found: QueryResult = await self._run(lambda: self._component.query(query, metadata))
         except ComponentError as error:
-            raise self.query_failed(str(error)) from error
+            raise self._query_failed(str(error)) from error
         return QueryResult([self._own_item(item) for item in found.items], found.token, found.metadata)
 
-    def query_failed(self, error: str) -> EdgeError:
+    def _query_failed(self, error: str) -> EdgeError:
         resource = ResourceInfo("state", self.name, description="")
         return EdgeError(errors.STATE_QUERY, name=self.name, error=error, resource=resource)
 
@@ -249,7 +254,7 @@ class Store:
         key, value, is_json = self.stored_key(item.key), item.value, item.is_json
         if self._cipher is not None:
             value, is_json = self._cipher.seal(value), False
-        return SetItem(key, value, is_json, item.etag, item.concurrency, item.consistency, item.metadata)
+        return SetItem(key, value, is_json, item.etag, item.concurrency, item.consistency, item.metadata, item.content_type)
 
     def _stored_delete(self, item: DeleteItem) -> DeleteItem:
         return DeleteItem(self.stored_key(item.key), item.etag, item.concurrency, item.consistency, item.metadata)

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge import errors
 from edge.api.grpc.call import Call, RpcError, Unary
-from edge.errors import EdgeError, Grpc, ResourceInfo
+from edge.errors import EdgeError, Grpc
 from edge.gojson import canonical
 from edge.goscanner import JsonError
 from edge.model import DeleteItem, SetItem
@@ -113,17 +113,8 @@ async def execute_state_transaction(call: Call, request: Any) -> Any:
 
 
 async def query_state(call: Call, request: Any) -> Any:
-    from edge.gojson import parse_object  # as the query API is rare
-
     store = call.blocks.state.store(call.app, request.store_name)
-    try:
-        query = parse_object(request.query.encode())
-    except JsonError as error:
-        text = f"failed to parse JSON query body: {error}"
-        raise EdgeError(
-            errors.STATE_QUERY, name=request.store_name, error=text, resource=ResourceInfo("state", request.store_name, description="")
-        ) from error
-    found = await store.query(query, _metadata(request))
+    found = await store.query(request.query.encode(), _metadata(request))
     rows = [state_pb2.QueryStateItem(key=item.key, data=item.data or b"", etag=item.etag or "", error=item.error) for item in found.items]
     return state_pb2.QueryStateResponse(results=rows, token=found.token, metadata=found.metadata)
 

@@ -26,13 +26,13 @@ Handler: TypeAlias = "Callable[[Call], Answer]"
 
 
 class Call:
-    """method, path: what the router looks at (path cleaned, still escaped). params: the route's, unescaped."""
+    """method, path: what the router looks at (path cleaned, still escaped). raw_path: as sent. params: the route's, unescaped."""
 
-    __slots__ = ("app", "blocks", "method", "params", "path", "query", "request", "route", "trace")
+    __slots__ = ("app", "blocks", "method", "params", "path", "query", "raw_path", "request", "route", "trace")
 
     def __init__(self, app: App, blocks: Blocks, request: Request, path: str, trace: Trace) -> None:
         self.app, self.blocks, self.request, self.path, self.trace = app, blocks, request, path, trace
-        self.method, self.query = request.method, request.query
+        self.method, self.query, self.raw_path = request.method, request.query, request.path
         self.params: tuple[str, ...] = ()
         self.route: Route | None = None
 

@@ -1,42 +1,64 @@
-"""`--allowed-origins`: the answers of Dapr's CORS handler, recorded (http-api.md §1.6)."""
+"""CORS as daprd's `--allowed-origins` has it: `*`, or a comma list whose origins are echoed (go-chi/cors)."""
 
 from __future__ import annotations
 
-from edge.http1.messages import Request, Response
+from collections.abc import Sequence
+
+from edge.http1.messages import Headers, Response
 
 METHODS = frozenset(("HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-VARY = [("vary", "Origin"), ("vary", "Access-Control-Request-Method"), ("vary", "Access-Control-Request-Headers")]
+PREFLIGHT_VARY = [("vary", "Origin"), ("vary", "Access-Control-Request-Method"), ("vary", "Access-Control-Request-Headers")]
+ORIGIN_VARY = ("vary", "Origin")
 
 
 class Cors:
-    """One listener's rule. origins: `*` or a comma list."""
+    """The answers' headers, and the whole answer to a preflight."""
 
-    def __init__(self, origins: str) -> None:
-        self._origins = frozenset(o.strip().lower() for o in origins.split(",") if o.strip())
-        self._any = "*" in self._origins
+    def __init__(self, allowed_origins: str) -> None:
+        self._any = allowed_origins == "*"
+        self._patterns = [_pattern(origin) for origin in allowed_origins.lower().split(",")]
 
-    def allows(self, origin: str) -> bool:
-        return bool(origin) and (self._any or origin.lower() in self._origins)
-
-    def preflight(self, request: Request) -> Response | None:
-        """The answer to a preflight, None for any other request."""
-        headers = request.headers
-        origin, method = headers.get("origin", ""), headers.get("access-control-request-method", "")
-        if request.method != "OPTIONS" or not origin or not method:
+    def preflight(self, headers: Headers) -> Response | None:
+        """The answer if this is one (an OPTIONS with `Access-Control-Request-Method`)."""
+        method = headers.get("access-control-request-method")
+        if not method:
             return None
-        answer = list(VARY)
-        if self.allows(origin) and method.upper() in METHODS:
-            answer += [("access-control-allow-origin", self._shown(origin)), ("access-control-allow-methods", method.upper())]
-            if wanted := headers.get("access-control-request-headers", ""):
-                names = ", ".join("-".join(p.capitalize() for p in name.strip().split("-")) for name in wanted.split(","))
-                answer.append(("access-control-allow-headers", names))
-        return Response(200, answer)
+        origin = headers.get("origin", "")
+        if not self._permits(origin) or method.upper() not in METHODS:
+            return Response(200, PREFLIGHT_VARY)
+        fields = [*PREFLIGHT_VARY, ("access-control-allow-origin", "*" if self._any else origin)]
+        fields.append(("access-control-allow-methods", method.upper()))
+        asked = [name.strip() for name in headers.get("access-control-request-headers", "").split(",") if name.strip()]
+        if asked:
+            fields.append(("access-control-allow-headers", ", ".join(_canonical(name) for name in asked)))
+        return Response(200, fields)
 
-    def headers(self, request: Request) -> list[tuple[str, str]]:
-        """What every other answer carries."""
-        origin = request.headers.get("origin", "")
-        found = [("vary", "Origin")]
-        return [*found, ("access-control-allow-origin", self._shown(origin))] if self.allows(origin) else found
+    def fields(self, headers: Headers) -> list[tuple[str, str]]:
+        """What every other answer gets."""
+        origin = headers.get("origin", "")
+        if not self._permits(origin):
+            return [ORIGIN_VARY]
+        return [ORIGIN_VARY, ("access-control-allow-origin", "*" if self._any else origin)]
 
-    def _shown(self, origin: str) -> str:
-        return "*" if self._any else origin
+    def _permits(self, origin: str) -> bool:
+        if not origin:
+            return False
+        lower = origin.lower()
+        return self._any or any(_fits(lower, pattern) for pattern in self._patterns)
+
+
+def _pattern(origin: str) -> tuple[str, str | None]:
+    """The text before and behind a wildcard (None = there is none)."""
+    before, star, behind = origin.partition("*")
+    return before, behind if star else None
+
+
+def _fits(origin: str, pattern: Sequence[str | None]) -> bool:
+    before, behind = pattern
+    if behind is None:
+        return origin == before
+    return len(origin) >= len(before or "") + len(behind) and origin.startswith(before or "") and origin.endswith(behind)
+
+
+def _canonical(name: str) -> str:
+    return "-".join(part.capitalize() for part in name.split("-"))

@@ -6,16 +6,19 @@ Source: dapr pkg/api/http/server.go, endpoints/endpoint.go (allow and deny lists
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from edge.api.http.call import Call, Handler, unescape
 from edge.http1.messages import Response
+from edge.record import record
 
+GROUP_AT = 2
 GROUP_VERSIONS = {"v1.0": "v1", "v1.0-beta1": "v1beta1", "v1.0-alpha1": "v1alpha1", "v1.0-alpha2": "v1alpha2"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Route:
     """One line of the API. path: `/v1.0/state/{store}/{key}`; a last `{topic…}` takes the rest. name: as logs and metrics call it.
 
@@ -36,7 +39,7 @@ class Route:
         return any(rule == f"{GROUP_VERSIONS[version]}/{self.group}" or path.startswith(rule) for rule in rules)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rules:
     """Allow and deny lists as `version/name`; a non-empty allow list forbids all else, deny comes first."""
 
@@ -61,15 +64,34 @@ class Node:
     rest: dict[str, Route] = field(default_factory=dict)
 
 
-class Router:
-    """Finds the route of a call. fallback: for what no route takes; None: the router answers 404 and 405 itself."""
+class Group(Protocol):
+    """Routes that are loaded when a path asks for them."""
 
-    def __init__(self, routes: Sequence[Route], rules: Rules | None = None, fallback: Route | None = None) -> None:
-        rules = rules or Rules()
+    def routes(self) -> Iterable[Route]: ...
+
+
+class Router:
+    """Finds the route of a call. fallback: for what no route takes; None: the router answers 404 and 405 itself.
+
+    late: groups by the path's second segment.
+    """
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        rules: Rules | None = None,
+        fallback: Route | None = None,
+        late: Mapping[str, Group] | None = None,
+    ) -> None:
+        self._rules = rules or Rules()
         self._root = Node()
-        self.fallback = fallback if fallback is not None and rules.allow(fallback) else None
+        self._late = dict(late or {})
+        self.fallback = fallback if fallback is not None and self._rules.allow(fallback) else None
+        self._add_all(routes)
+
+    def _add_all(self, routes: Iterable[Route]) -> None:
         for route in routes:
-            if rules.allow(route):
+            if self._rules.allow(route):
                 self._add(route)
 
     def _add(self, route: Route) -> None:
@@ -87,6 +109,8 @@ class Router:
     def __call__(self, call: Call) -> Response | None:
         """Set `call.route` and `call.params`, or return the router's own answer."""
         segments = call.path.split("/")
+        if len(segments) > GROUP_AT and segments[GROUP_AT] in self._late:
+            self._add_all(self._late.pop(segments[GROUP_AT]).routes())
         found = _find(self._root, segments, 1, call.method)
         if found is not None:
             call.route, values = found

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from edge.http1.messages import Headers
 from edge.received import traceparent
+from edge.record import record
 
 NO_TRACEPARENT = "00-00000000000000000000000000000000-0000000000000000-00"
 MEMBER = re.compile(
@@ -15,7 +15,7 @@ MEMBER = re.compile(
 MOST_MEMBERS = 32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Trace:
     """The context of one request. traceparent, tracestate: "" = the caller sent none (or nonsense). baggage: as sent.
 
@@ -26,6 +26,11 @@ class Trace:
     tracestate: str = ""
     baggage: str = ""
     headers: tuple[tuple[str, str], ...] = (("traceparent", NO_TRACEPARENT),)
+
+    def metadata(self) -> dict[str, str]:
+        """What there is of it, by name."""
+        found = {"traceparent": self.traceparent, "tracestate": self.tracestate, "baggage": self.baggage}
+        return {name: value for name, value in found.items() if value}
 
 
 NO_TRACE = Trace()

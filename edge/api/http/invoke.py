@@ -1,0 +1,94 @@
+"""Service invocation (http-api.md §7): by path, by header, by basic auth; also what every request that no route takes falls to."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import posixpath
+import re
+from urllib.parse import unquote, unquote_plus
+
+from edge import errors
+from edge.api.http.call import Call
+from edge.api.http.router import Route
+from edge.errors import EdgeError
+from edge.http1.messages import Headers, Response
+from edge.model import InvokeRequest, InvokeResponse
+
+APP_ID = "dapr-app-id"
+IN_PATH = re.compile(r"/+v1\.0/+invoke/+(.+?)/method/(.*)", re.DOTALL)
+JSON = ("content-type", "application/json")
+EVENT_STREAM = "text/event-stream"
+SSE = (("content-type", EVENT_STREAM), ("cache-control", "no-cache"), ("connection", "keep-alive"))
+SSE_NAMES = frozenset(name for name, _ in SSE)
+NOT_MODIFIED, FIRST_ERROR = 304, 400
+
+
+async def invoke(call: Call) -> Response:
+    """The target's answer, whatever its status; ERR_DIRECT_INVOKE for all that is not the target's own."""
+    request = call.request
+    target, method = find_target(unquote(call.raw_path), request.headers)
+    if not target:
+        raise EdgeError(errors.NO_APP_ID)
+    body = request.stream() if request.data is None else request.data
+    content_type = request.headers.get("content-type")
+    asked = InvokeRequest(call.method.upper(), method, call.query, forwarded(call), body, content_type)
+    answer = await call.blocks.invoke.invoke(call.app, target, asked)
+    wants_events = request.headers.get("accept", "").strip().lower() == EVENT_STREAM
+    return Response(answer.status, returned(answer, sse=wants_events), answer.body)
+
+
+def find_target(path: str, headers: Headers) -> tuple[str, str]:
+    """Target and method of a request; ("", "") when it names no target. path: as sent, but unescaped."""
+    target = headers.get(APP_ID) or _from_basic(headers.get("authorization", ""))
+    if target:
+        return target, _clean(path)
+    match = IN_PATH.fullmatch(path)
+    if match is None:
+        return "", ""
+    return unquote_plus(match[1]) or match[1], _clean(match[2])
+
+
+def _clean(path: str) -> str:
+    path = posixpath.normpath(path).lstrip("/") if path else ""
+    return "" if path == "." else path
+
+
+def _from_basic(text: str) -> str:
+    """The password of `Basic dapr-app-id:<app>`."""
+    if not text.startswith("Basic "):
+        return ""
+    try:
+        user, _, password = base64.b64decode(text[6:], validate=True).decode("utf-8", "replace").partition(":")
+    except (binascii.Error, ValueError):
+        return ""
+    return password if user.lower() == APP_ID and ":" not in password else ""
+
+
+def forwarded(call: Call) -> list[tuple[str, str]]:
+    """The caller's headers but those that were for the runtime; the trace context as it goes on."""
+    headers = call.request.headers
+    dropped = {"traceparent", "tracestate", "baggage"}
+    if headers.get(APP_ID):
+        dropped.add(APP_ID)
+    if call.app.api_token:
+        dropped.add("dapr-api-token")
+    return [*(item for item in headers if item[0] not in dropped), *call.trace.metadata().items()]
+
+
+def returned(answer: InvokeResponse, *, sse: bool = False) -> list[tuple[str, str]]:
+    """The answer's headers for the caller. sse: the caller asked for an event stream."""
+    headers = list(answer.headers)
+    if sse:
+        return [*(item for item in headers if item[0].lower() not in SSE_NAMES), *SSE]
+    if answer.status == NOT_MODIFIED:
+        return [item for item in headers if item[0].lower() != "content-type"]
+    if all(name.lower() != "content-type" for name, _ in headers):
+        if answer.content_type:
+            headers.append(("content-type", answer.content_type))
+        elif answer.status >= FIRST_ERROR:
+            headers.append(JSON)
+    return headers
+
+
+FALLBACK = Route((), "/v1.0/invoke/{app…}", invoke, "invoke", "InvokeService")
