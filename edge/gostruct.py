@@ -38,6 +38,13 @@ def anything(value: Any, place: str) -> Any:
     return value
 
 
+def boolean(value: Any, place: str) -> bool:
+    """A Go bool."""
+    if type(value) is not bool:
+        raise wrong(value, "bool", place)
+    return value
+
+
 def integer(value: Any, place: str) -> int:
     """A Go int."""
     if type(value) is int and -MAX_INT <= value <= MAX_INT:
@@ -73,14 +80,14 @@ def or_empty(value: Any, place: str) -> str:
 class Struct:
     """A Go struct type, called as a Reader: gives a dict of the fields that were present and not null, by their names here.
 
-    type_: as Go's texts name it (`state.SetRequest`).
+    type_: as Go's texts name it (`state.SetRequest`). name: of the struct in its fields' places, when that is another.
     """
 
     __slots__ = ("_fields", "_name", "type_")
 
-    def __init__(self, type_: str, fields: Mapping[str, Reader]) -> None:
+    def __init__(self, type_: str, fields: Mapping[str, Reader], name: str | None = None) -> None:
         self.type_ = type_
-        self._name = type_.rpartition(".")[2]
+        self._name = type_.rpartition(".")[2] if name is None else name
         pairs = {name: (name, read) for name, read in fields.items()}
         self._fields = {name.lower(): pair for name, pair in pairs.items()} | pairs
 

@@ -177,7 +177,7 @@ class Lane:
             await asyncio.wait(running)
 
     def _pump(self) -> None:
-        while len(self._running) < self._limit and not self._closed:
+        while len(self._running) < self._limit and not self._closed and not self._tasks.closed:
             if not self._ready and not self._load():
                 return
             id_, due_ms = self._ready.popleft()

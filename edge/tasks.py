@@ -21,6 +21,11 @@ class Tasks:
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Nothing can be started any more."""
+        return self._closed
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -37,7 +42,9 @@ class Tasks:
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run one coroutine once; a failure is logged, not repeated."""
-        return self._track(self._once(name, work), name)
+        task = self._track(self._once(name, work), name)
+        task.add_done_callback(lambda _: work.close())  # cancelled before its first step, `work` would count as never awaited
+        return task
 
     def _track(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         if self._closed:

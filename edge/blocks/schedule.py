@@ -22,10 +22,10 @@ parse_schedule = lru_cache(512)(cron.parse)
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What follows a failed tick. retries: None = until it succeeds. interval: seconds between tries. drop: never tried again."""
+    """What follows a failed tick. retries: None = until it succeeds. interval: seconds between tries, None = at once. drop: no try more."""
 
     drop: bool = False
-    interval: float = 1.0
+    interval: float | None = 1.0
     retries: int | None = 3
 
 
@@ -74,7 +74,7 @@ class Plan:
         if self.policy.drop or (self.policy.retries is not None and attempts > self.policy.retries):
             return self.succeeded(progress, away_until)
         again = Progress(progress.count, progress.last, attempts)
-        return Step(max(due, away_until) + max(self.policy.interval, SHORTEST), again)
+        return Step(max(due, away_until) + max(self.policy.interval or 0.0, SHORTEST), again)
 
     def _step(self, progress: Progress) -> Step | None:
         if self.repeats is not None and progress.count >= self.repeats:

@@ -16,7 +16,7 @@ from edge.app import AppChannel, Callback
 from edge.channel.fields import PATH_SAFE
 from edge.events import JSON
 from edge.model import InvokeResponse
-from edge.spec import TRUE
+from edge.spec.parsing import TRUE
 
 SAFE = PATH_SAFE.replace("%", "")
 PROTOBUF = "application/x-protobuf"

@@ -12,7 +12,7 @@ from edge.app import App, Parts
 from edge.component import StateStore, Transactional
 from edge.errors import ACTOR_NO_STORE, ACTOR_STATE_GET, ACTOR_STATE_SAVE, ComponentError, EdgeError, EtagMismatch
 from edge.model import NO_METADATA, DeleteItem, SetItem, StateItem
-from edge.spec import TRUE
+from edge.spec.parsing import TRUE
 
 PROPERTY = "actorstatestore"
 TTL = "ttlInSeconds"

@@ -1,0 +1,316 @@
+"""Requests read as Go's protojson reads them: names in either spelling, unknown ones skipped, its error texts with line and column.
+
+A request that is as it should be costs one orjson call and a look at its fields; any other is read again token by token, for the place.
+Source: google.golang.org/protobuf v1.36 encoding/protojson, internal/encoding/json.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+
+import orjson
+
+from edge.gofloat import decode as decode_floats
+from edge.goscanner import JsonError
+
+TOKEN = re.compile(
+    rb'(?P<string>"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|(?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)'
+    rb"(?![-+._a-zA-Z0-9])|(?P<word>null|true|false)(?![-+._a-zA-Z0-9])|(?P<mark>[{}\[\],])"
+)
+WRONG = re.compile(r"[-+._a-zA-Z0-9]{1,32}|.", re.DOTALL)
+SPACE = re.compile(rb"[ \n\r\t]*")
+DURATION = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]{0,9})?|\.[0-9]{1,9})s")
+LONGEST = 315_576_000_000
+MAX_UINT32 = (1 << 32) - 1
+DEEPEST = 10_000
+UNEXPECTED_END = "proto: unexpected EOF"
+VALUES = ("string", "number", "word", "{", "[")
+
+
+class Odd(Exception):
+    """The request is not in the plain form; the token reader knows whether it is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A field's kind: as error texts name it, and how a decoded JSON value becomes the field's (None: it does not)."""
+
+    kind: str
+    take: Callable[[Any], Any]
+
+
+Field: TypeAlias = "Scalar | Message"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message type: fields by JSON name. oneof: its full name and the fields of which only one may be there."""
+
+    fields: Mapping[str, Field]
+    oneof: str = ""
+    choices: frozenset[str] = frozenset()
+
+    def find(self, name: str) -> str | None:
+        """The field of a JSON or proto name."""
+        if name in self.fields:
+            return name
+        if "_" not in name:
+            return None
+        head, *rest = name.split("_")
+        camel = head + "".join(part.capitalize() for part in rest)
+        return camel if camel in self.fields else None
+
+
+def _is(type_: type) -> Callable[[Any], Any]:
+    return lambda value: value if type(value) is type_ else None
+
+
+def _uint32(value: Any) -> int | None:
+    if type(value) is str and re.fullmatch(r"[0-9]{1,10}", value):
+        value = int(value)
+    elif isinstance(value, orjson.Fragment):
+        number = float(orjson.dumps(value))
+        value = int(number) if number.is_integer() else None
+    return value if type(value) is int and 0 <= value <= MAX_UINT32 else None
+
+
+def _duration(value: Any) -> float | None:
+    if type(value) is not str or len(value) < 2 or not DURATION.fullmatch(value):
+        return None
+    seconds = float(value[:-1])
+    return seconds if abs(seconds) <= LONGEST else None
+
+
+STRING = Scalar("string", _is(str))
+BOOL = Scalar("bool", _is(bool))
+UINT32 = Scalar("uint32", _uint32)
+DURATION_FIELD = Scalar("google.protobuf.Duration", _duration)
+VALUE = Scalar("google.protobuf.Value", lambda value: value)
+"""Any JSON, null too; as decoded by edge/gofloat.py."""
+
+
+def duration(seconds: float) -> str:
+    """A google.protobuf.Duration as JSON: 0, 3, 6 or 9 digits of fraction."""
+    nanos = round(seconds * 1e9)
+    sign, (whole, rest) = "-" if nanos < 0 else "", divmod(abs(nanos), 1_000_000_000)
+    if not rest:
+        return f"{sign}{whole}s"
+    digits = f"{rest:09d}"
+    return f"{sign}{whole}.{digits[:3] if digits.endswith('000000') else digits[:6] if digits.endswith('000') else digits}s"
+
+
+def decode(data: bytes, message: Message) -> dict[str, Any]:
+    """The fields that are there, by JSON name; an empty body is an empty message. Raises JsonError with Go's text."""
+    if not data:
+        return {}
+    try:
+        orjson.loads(data)
+        return plain(decode_floats(data), message)
+    except (orjson.JSONDecodeError, JsonError, Odd):
+        return _Reader(data).whole(message)
+
+
+def plain(value: Any, message: Message) -> dict[str, Any]:
+    """The fields of an already decoded value. Raises Odd when it is not in the plain form."""
+    if type(value) is not dict:
+        raise Odd
+    found: dict[str, Any] = {}
+    for key, item in value.items():
+        name = message.find(key)
+        if name is None:
+            continue
+        field = message.fields[name]
+        if name in found:
+            raise Odd
+        if item is None and field is not VALUE:
+            continue
+        if isinstance(field, Message):
+            found[name] = plain(item, field)
+        else:
+            taken = field.take(item)
+            if taken is None and field is not VALUE:
+                raise Odd
+            found[name] = taken
+    if len(message.choices & found.keys()) > 1:
+        raise Odd
+    return found
+
+
+class _Reader:
+    """One pass over the tokens, each with its place."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = self.start = 0
+
+    def whole(self, message: Message) -> dict[str, Any]:
+        self._space()
+        kind, text = self._token()
+        found = self._message(message, kind, text)
+        self._space()
+        if self.at < len(self.data):
+            kind, text = self._token()
+            self._unexpected(text)
+        return found
+
+    def _space(self) -> None:
+        match = SPACE.match(self.data, self.at)
+        self.at = match.end() if match else self.at
+
+    def _token(self) -> tuple[str, str]:
+        """The next token's kind and text; marks are their own kind."""
+        self._space()
+        self.start = self.at
+        if self.at >= len(self.data):
+            raise JsonError(UNEXPECTED_END)
+        match = TOKEN.match(self.data, self.at)
+        if match is None:
+            self._no_token()
+        self.at = match.end()
+        try:
+            text = match[0].decode()
+        except UnicodeDecodeError:
+            self._syntax("invalid UTF-8 in string")
+        kind = match.lastgroup or ""
+        return (text if kind == "mark" else kind), text
+
+    def _no_token(self) -> NoReturn:
+        rest = self.data[self.at :]
+        if rest.startswith(b'"'):
+            self._bad_string(rest)
+        word = WRONG.match(rest.decode("utf-8", "replace"))
+        self._syntax(f"invalid value {word[0] if word else ''}")
+
+    def _bad_string(self, rest: bytes) -> NoReturn:
+        match = re.match(rb'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*', rest)
+        after = rest[match.end() :] if match else b""
+        if not after or (after[:1] == b"\\" and len(after) < 2) or (after[:2] == b"\\u" and len(after) < 6):
+            raise JsonError(UNEXPECTED_END)
+        if after[:1] == b"\\":
+            code = after[: 6 if after[1:2] == b"u" else 2].decode("latin-1").replace("\\", "\\\\").replace('"', '\\"')
+            self._syntax(f'invalid escape code "{code}" in string')
+        self._syntax(f"invalid character {_quoted(after[0])} in string")
+
+    def _message(self, message: Message, kind: str, text: str) -> dict[str, Any]:
+        if kind != "{":
+            self._unexpected(text)
+        found: dict[str, Any] = {}
+        for name, raw, place in self._names():
+            field_name = message.find(name)
+            if field_name is None:
+                self._value()
+                continue
+            if field_name in found:
+                self._error(place, f"duplicate field {raw}")
+            field = message.fields[field_name]
+            kind, text = self._token()
+            if text == "null" and field is not VALUE:
+                continue
+            if field_name in message.choices and message.choices & found.keys():
+                self._error(place, f"error parsing {raw}, oneof {message.oneof} is already set")
+            found[field_name] = (
+                self._message(field, kind, text) if isinstance(field, Message) else self._scalar(field, field_name, kind, text)
+            )
+        return found
+
+    def _scalar(self, field: Scalar, name: str, kind: str, text: str) -> Any:
+        place = self.start
+        value = self._rest(kind, text, 0) if field is VALUE or kind not in "{[" else None
+        taken = field.take(value)
+        if taken is not None or field is VALUE:
+            return taken
+        if field is DURATION_FIELD:
+            if kind != "string":
+                self._unexpected(text)
+            word = "value out of range: " if isinstance(value, str) and DURATION.fullmatch(value) else "value "
+            self._error(place, f"{'' if 'range' in word else 'invalid '}{field.kind} {word}{text}")
+        self._error(place, f"invalid value for {field.kind} field {name}: {text}")
+
+    def _names(self) -> Any:
+        """The members of the object that has just begun: name, raw name, its place; the caller reads the value of each."""
+        first = True
+        while True:
+            kind, text = self._token()
+            if kind == "}" and first:
+                return
+            if not first:
+                if kind == "}":
+                    return
+                if kind != ",":
+                    self._unexpected(text)
+                kind, text = self._token()
+            first = False
+            if kind != "string":
+                self._unexpected(text)
+            place = self.start
+            self._space()
+            if self.at >= len(self.data):
+                raise JsonError(UNEXPECTED_END)
+            if self.data[self.at : self.at + 1] != b":":
+                char = self.data[self.at : self.at + 1].decode("latin-1")
+                self.start = self.at
+                self._syntax(f'unexpected character {char}, missing ":" after field name')
+            self.at += 1
+            yield orjson.loads(text), text, place
+
+    def _value(self, depth: int = 0) -> Any:
+        kind, text = self._token()
+        return self._rest(kind, text, depth)
+
+    def _rest(self, kind: str, text: str, depth: int) -> Any:
+        """The value that begins with this token."""
+        if depth > DEEPEST:
+            raise JsonError("proto: exceeded max recursion depth")
+        if kind == "{":
+            return {name: self._value(depth + 1) for name, _, _ in self._names()}
+        if kind == "[":
+            return self._items(depth)
+        if kind not in VALUES:
+            self._unexpected(text)
+        try:
+            return decode_floats(text.encode())
+        except JsonError:
+            self._error(self.start, f"invalid {VALUE.kind}: {text}")
+
+    def _items(self, depth: int) -> list[Any]:
+        items: list[Any] = []
+        kind, text = self._token()
+        if kind == "]":
+            return items
+        while True:
+            items.append(self._rest(kind, text, depth + 1))
+            kind, text = self._token()
+            if kind == "]":
+                return items
+            if kind != ",":
+                self._unexpected(text)
+            kind, text = self._token()
+
+    def _unexpected(self, text: str) -> NoReturn:
+        self._syntax(f"unexpected token {text}")
+
+    def _syntax(self, problem: str) -> NoReturn:
+        raise JsonError(f"proto: syntax error ({self._where(self.start)}): {problem}")
+
+    def _error(self, place: int, problem: str) -> NoReturn:
+        raise JsonError(f"proto: ({self._where(place)}): {problem}")
+
+    def _where(self, place: int) -> str:
+        before = self.data[:place]
+        line = before.count(b"\n") + 1
+        column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
+        return f"line {line}:{column}"
+
+
+def _quoted(byte: int) -> str:
+    """Go's %q of a control character."""
+    named = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r"}
+    return "'" + named.get(byte, f"\\x{byte:02x}") + "'"
+
+
+def encode_value(value: Any) -> bytes:
+    """A google.protobuf.Value as JSON: keys sorted, nothing escaped that need not be."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
