@@ -1,0 +1,107 @@
+"""One lane in memory: a bounded window of loaded entries; what is behind it stays on disk. What is taken is known here only."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Iterable
+
+from edge.journal.entry import Entry, LaneStats, Limits
+
+WINDOW = 256
+
+
+class Lane:
+    """cursor: the last seq that was loaded or put directly; tail: the last one on disk: behind the cursor nothing is in memory."""
+
+    __slots__ = (
+        "cursor",
+        "held",
+        "limits",
+        "name",
+        "number",
+        "ordered",
+        "outstanding",
+        "ready",
+        "retries",
+        "stats",
+        "tail",
+        "timer",
+        "waiters",
+    )
+
+    def __init__(self, name: str, number: int = 0, stats: LaneStats | None = None, tail: int = 0) -> None:
+        self.name, self.number = name, number
+        self.stats = stats or LaneStats(name)
+        self.ready: deque[Entry] = deque()
+        self.retries: list[tuple[float, int, Entry]] = []
+        self.held: set[int] = set()
+        self.cursor, self.tail = 0, tail
+        self.ordered = False
+        self.outstanding: set[int] = set()
+        self.limits = Limits()
+        self.timer: asyncio.TimerHandle | None = None
+        self.waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def behind(self) -> bool:
+        """There are rows that are not loaded."""
+        return self.cursor < self.tail
+
+    def holds(self) -> bool:
+        """Rows that nobody has taken, due or not."""
+        return bool(self.ready or self.retries or self.behind)
+
+    def stored(self, entry: Entry, held: bool) -> None:
+        """A row was committed."""
+        was_behind = self.behind
+        self.tail = max(self.tail, entry.seq)
+        if held:
+            self.outstanding.add(entry.seq)
+            if was_behind:
+                self.held.add(entry.seq)
+            else:
+                self.cursor = self.tail
+        elif not was_behind and len(self.ready) < WINDOW:
+            self.ready.append(entry)
+            self.cursor = self.tail
+
+    def loaded(self, entries: Iterable[Entry], asked: int, now: float) -> None:
+        """Rows behind the cursor were read; fewer than asked for means that there are no more."""
+        count = 0
+        for entry in entries:
+            count += 1
+            self.cursor = max(self.cursor, entry.seq)
+            if entry.seq in self.held:
+                self.held.discard(entry.seq)
+            elif entry.due > now:
+                heapq.heappush(self.retries, (entry.due, entry.seq, entry))
+            else:
+                self.ready.append(entry)
+        if count < asked:
+            self.cursor = self.tail
+            self.held.clear()
+
+    def take(self, limit: int, now: float) -> list[Entry]:
+        """Entries that are due, in order; those that were tried before first, since they are older."""
+        found: list[Entry] = []
+        while self.retries and len(found) < limit and self.retries[0][0] <= now:
+            found.append(heapq.heappop(self.retries)[2])
+        if not (self.ordered and self.retries):
+            while self.ready and len(found) < limit:
+                found.append(self.ready.popleft())
+        self.outstanding.update(entry.seq for entry in found)
+        return found
+
+    def give_back(self, entries: list[Entry]) -> None:
+        """Taken entries, untouched, to the front in their order."""
+        entries.sort(key=lambda entry: entry.seq, reverse=True)
+        for entry in entries:
+            self.outstanding.discard(entry.seq)
+            self.ready.appendleft(entry)
+
+    def later(self, entry: Entry) -> None:
+        """A taken entry comes again when it is due."""
+        self.outstanding.discard(entry.seq)
+        heapq.heappush(self.retries, (entry.due, entry.seq, entry))
