@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import Grpc
 from edge.rpc.connection import Connection, Limits
-from edge.rpc.frames import MAX_STREAM_ID
+from edge.rpc.frames import H2, MAX_STREAM_ID, ConnectionFault
 from edge.rpc.hpack import Field
 from edge.rpc.messages import prefix
 from edge.rpc.reply import Answer, Refused, Reply, StreamReply, UnaryReply
@@ -86,6 +86,14 @@ class ClientConnection(Connection):
         if timeout is not None:
             fields = (*fields, ("grpc-timeout", format_timeout(timeout)))
         stream.send_headers((*fields, *metadata) if metadata else fields)
+
+    def wording(self, error: Exception | None) -> str:
+        """Why calls were lost, in grpc-go's words."""
+        if self.settled:
+            return f"error reading from server: {'EOF' if error is None else error}"
+        large = isinstance(error, ConnectionFault) and error.code is H2.FRAME_SIZE_ERROR
+        cause = "http2: frame too large" if large else "EOF" if error is None else str(error)
+        return f'connection error: desc = "error reading server preface: {cause}"'
 
     async def room(self) -> None:
         """Wait until the server's limit on concurrent streams allows one more."""

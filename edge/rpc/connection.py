@@ -52,6 +52,7 @@ READ_SIZE = 64 << 10
 WRITE_HIGH = 256 << 10  # above this the transport asks us to pause
 WRITE_MOST = 4 << 20  # a peer that lets this much pile up is not reading
 CONTINUATIONS = 1024
+LINGER = 1.0  # seconds in which a peer that was sent away may read why
 REMEMBERED_RESETS = 256
 DRAIN_PING = b"edged-go"
 ALIVE_PING = b"edged-up"
@@ -106,7 +107,7 @@ class Connection(asyncio.BufferedProtocol):
         self._corked = self._flush_due = False
         self._rest = b""
         self._greeting = b"" if client else PREFACE
-        self._greeted = self._settled = False
+        self._greeted = self.settled = False
         self._receive_left = limits.connection_window
         self._block: bytearray | None = None
         self._block_id = self._block_flags = self._block_parts = 0
@@ -127,6 +128,10 @@ class Connection(asyncio.BufferedProtocol):
     def ended(self, error: Exception | None) -> None:
         """The connection is gone."""
 
+    def eof_received(self) -> bool | None:
+        """The peer says no more: nor do we."""
+        return None
+
     # --- asyncio
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -135,7 +140,9 @@ class Connection(asyncio.BufferedProtocol):
         if self.client:
             self.greet(PREFACE)
             self.flush()
-        self._timer = self.loop.call_later(self.limits.handshake, self._tick)
+        limits = self.limits
+        first = min(wait for wait in (limits.handshake, limits.ping_interval, limits.idle) if wait)
+        self._timer = self.loop.call_later(first, self._tick)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
@@ -146,6 +153,8 @@ class Connection(asyncio.BufferedProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer: one read, whatever frames are in it."""
         self._last_read = self.loop.time()
+        if self.closed:
+            return
         if self._rest:
             data = self._rest + data
         self._corked = True
@@ -164,11 +173,14 @@ class Connection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._out.clear()
+        self._drop_streams(exc)
+        self.ended(exc)
+
+    def _drop_streams(self, error: Exception | None) -> None:
         streams, self.streams = list(self.streams.values()), {}
         self.blocked.clear()
         for stream in streams:
-            stream.lost(exc)
-        self.ended(exc)
+            stream.lost(error)
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -202,6 +214,7 @@ class Connection(asyncio.BufferedProtocol):
             self.closed = True
             self._out.append(goaway_frame(self.last_id, fault.code, fault.reason))
             self.flush()
+            self._drop_streams(fault)
             self._leave()
 
     def abort(self) -> None:
@@ -215,7 +228,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.closed or self.draining:
             return
         self.draining = True
-        if self.client or not self._settled:
+        if self.client or not self.settled:
             return self._close_when_empty()
         self.send(goaway_frame(MAX_STREAM_ID, H2.NO_ERROR, "graceful_stop"))
         self.send(frame(PING, 0, 0, DRAIN_PING))
@@ -227,10 +240,15 @@ class Connection(asyncio.BufferedProtocol):
             self._leave()
 
     def _leave(self) -> None:
-        if self.transport is not None:
+        """Close once the peer has read what we wrote; a close with bytes unread would throw that away (RFC 9112 §9.6)."""
+        if self.transport is None:
+            return
+        try:
+            self.transport.write_eof()
+        except (OSError, NotImplementedError):  # it is gone already, or TLS
             self.transport.close()
-            if self.transport is not None and self.transport.get_write_buffer_size():
-                self.loop.call_later(self.limits.ping_timeout, self.abort)  # a peer that does not read
+        else:
+            self.loop.call_later(LINGER, self.abort)
 
     def forget(self, stream: Stream) -> None:
         """A stream is closed on both sides."""
@@ -289,7 +307,7 @@ class Connection(asyncio.BufferedProtocol):
                     self._continued(kind, flags, stream_id & MAX_STREAM_ID, payload)
                 elif kind == DATA:
                     self._data(flags, stream_id & MAX_STREAM_ID, payload)
-                elif kind == HEADERS and self._settled:
+                elif kind == HEADERS and self.settled:
                     self._headers(flags, stream_id & MAX_STREAM_ID, payload)
                 else:
                     self._other(kind, flags, stream_id & MAX_STREAM_ID, payload)
@@ -393,7 +411,7 @@ class Connection(asyncio.BufferedProtocol):
             self.opened(stream_id, block, end)
 
     def _other(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if not self._settled and (kind != SETTINGS or flags & ACK):
+        if not self.settled and (kind != SETTINGS or flags & ACK):
             raise ConnectionFault(H2.PROTOCOL_ERROR, "the first frame must be SETTINGS")
         if kind == SETTINGS:
             self._settings(flags, stream_id, payload)
@@ -417,9 +435,9 @@ class Connection(asyncio.BufferedProtocol):
             if payload:
                 raise ConnectionFault(H2.FRAME_SIZE_ERROR, "SETTINGS ACK with a payload")
             return
-        if self._settled:
+        if self.settled:
             self._bucket.take("SETTINGS")
-        self._settled = True
+        self.settled = True
         self.send(frame(SETTINGS, ACK, 0))
         self.apply_settings(payload)
 
@@ -501,8 +519,10 @@ class Connection(asyncio.BufferedProtocol):
     def _tick(self) -> None:
         """Ends a connection that never began, that died, or that nobody used for long (gRPC keep-alive)."""
         limits, now = self.limits, self.loop.time()
-        if self.closed or not self._settled:
+        if not self.settled and now - self._idle_since >= limits.handshake:
             return self.abort()
+        if self.closed:
+            return None
         if self.streams or self.last_id + self.next_id != self._idle_id:
             self._idle_id, self._idle_since = self.last_id + self.next_id, now
         if limits.idle and now - self._idle_since >= limits.idle:

@@ -46,9 +46,6 @@ class HttpConnection(wire.Connection):
         peer = transport.get_extra_info("peername")
         self.peer = (peer[0], peer[1]) if isinstance(peer, tuple) else None
 
-    def eof_received(self) -> bool | None:
-        return None
-
     def upgraded(self, request: Request, settings: bytes) -> None:
         """The 101 is written: `request` is stream 1, `settings` what HTTP2-Settings held (RFC 7540 §3.2)."""
         self.greet()

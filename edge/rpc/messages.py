@@ -85,4 +85,6 @@ class Messages:
             raise RpcError(Grpc.INTERNAL, f"grpc: failed to decompress the received message: {error}") from None
         if 0 < self._limit < len(data):
             raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"grpc: received message after decompression larger than max {self._limit}")
+        if not unzip.eof:
+            raise RpcError(Grpc.INTERNAL, "grpc: failed to decompress the received message: unexpected EOF")
         return data

@@ -46,6 +46,11 @@ class Reply(Stream):
     _encoding = ""
     _timer: asyncio.TimerHandle | None = None
 
+    @property
+    def over(self) -> bool:
+        """The status is here, or will never come."""
+        return self._over
+
     def expire_after(self, timeout: float) -> None:
         """The deadline, in seconds from now."""
         self._timer = self.connection.loop.call_later(timeout, self._expire)
@@ -161,8 +166,7 @@ class Reply(Stream):
 
     def lost(self, error: Exception | None) -> None:
         self._gone()
-        cause = "EOF" if error is None else str(error)
-        self._end_with(RpcError(Grpc.UNAVAILABLE, f"error reading from server: {cause}"))
+        self._end_with(RpcError(Grpc.UNAVAILABLE, self.connection.wording(error)))
 
 
 class UnaryReply(Reply):
