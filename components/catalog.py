@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 CATALOG: dict[str, str] = {
+    "bindings.mqtt3/v1": "components.bindings.mqtt3:Binding",
+    "pubsub.in-memory/v1": "components.pubsub.in_memory:PubSub",
+    "pubsub.mqtt3/v1": "components.pubsub.mqtt3:PubSub",
+    "pubsub.sqlite/v1": "components.pubsub.sqlite:PubSub",
     "secretstores.local.env/v1": "components.secretstores.local_env:Store",
     "secretstores.local.file/v1": "components.secretstores.local_file:Store",
     "secretstores.systemd/v1": "components.secretstores.systemd:Store",

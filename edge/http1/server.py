@@ -68,15 +68,9 @@ class Server:
         await self._hub.close(self._hub.limits.grace if grace is None else grace)
 
     def _bind(self, place: Listen) -> socket.socket:
-        match place:
-            case Tcp(host, port):
-                bound = _bind_tcp(host, port)
-            case Unix(path, mode):
-                bound = _bind_unix(path, mode)
-                self._files.append(Path(path))
-            case _:
-                bound = place
-        bound.setblocking(False)
+        bound = bind(place)
+        if isinstance(place, Unix):
+            self._files.append(Path(place.path))
         name = bound.getsockname()
         if isinstance(name, tuple):
             self.ports.append(name[1])
@@ -103,6 +97,19 @@ async def serve(
         yield server
     finally:
         await server.close()
+
+
+def bind(place: Listen) -> socket.socket:
+    """A bound, listening, non-blocking socket. Raises OSError that names the address."""
+    match place:
+        case Tcp(host, port):
+            bound = _bind_tcp(host, port)
+        case Unix(path, mode):
+            bound = _bind_unix(path, mode)
+        case _:
+            bound = place
+    bound.setblocking(False)
+    return bound
 
 
 def join_address(host: str, port: int) -> str:

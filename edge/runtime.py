@@ -1,0 +1,156 @@
+"""The composition root: settings and YAML become a running daemon. The stack's order is the order of life: last started, first stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from edge import systemd
+from edge.app import App, Parts
+from edge.component import Context
+from edge.config.plan import Plan, PlanError, read_plan
+from edge.config.resources import Component as Resource
+from edge.database import Database
+from edge.datadir import DataDir
+from edge.errors import ComponentError
+from edge.host import HostedApp, open_channel
+from edge.journal import Journal
+from edge.listeners import serve_grpc, serve_http, serve_public
+from edge.loader import LoadError, open_components
+from edge.services import Services
+from edge.settings import AppSettings, DaemonSettings
+from edge.tasks import Tasks
+
+log = logging.getLogger("dapr.runtime")
+
+
+class StartFailed(Exception):
+    """The daemon can't run; the text says what failed and what to do."""
+
+
+class Daemon:
+    """A running daemon, for those who started it."""
+
+    def __init__(self, plan: Plan, hosted: list[HostedApp], services: Services, stop: asyncio.Event) -> None:
+        self.plan, self.hosted, self.services = plan, hosted, services
+        self._stop = stop
+
+    def set_extended(self, app_id: str, values: dict[str, str]) -> None:
+        """What a launcher adds to the metadata of an app."""
+        for one in self.hosted:
+            if one.app.id == app_id:
+                one.app.extended.update(values)
+
+    @property
+    def apps(self) -> list[App]:
+        return [one.app for one in self.hosted]
+
+
+@asynccontextmanager
+async def serve(settings: DaemonSettings, data: DataDir, stop: asyncio.Event) -> AsyncIterator[Daemon]:
+    """Run until the block ends; the APIs answer when this yields. Raises StartFailed with everything closed again."""
+    began = time.monotonic()
+    try:
+        async with AsyncExitStack() as up:
+            daemon = await _start(settings, data, stop, up)
+            for one in daemon.hosted:
+                one.attach()
+            log.info("dapr initialized. Status: Running. Init Elapsed %dms", (time.monotonic() - began) * 1000)
+            systemd.notify("READY=1")
+            yield daemon
+            systemd.notify("STOPPING=1")
+            log.info("Dapr is shutting down")
+            await _block_shutdown(settings, daemon)
+    except (PlanError, LoadError, ComponentError, OSError) as error:
+        raise StartFailed(str(error)) from error
+    log.info("Dapr runtime stopped")
+
+
+async def _start(settings: DaemonSettings, data: DataDir, stop: asyncio.Event, up: AsyncExitStack) -> Daemon:
+    ids = [app.app_id for app in settings.apps]
+    plan = read_plan(settings.resources_paths, settings.config_paths, ids, os.environ, data.path)
+    plan.report()
+    for app_id in ids:
+        log.info("standalone mode configured")
+        log.info("app id: %s", app_id)
+    database = await up.enter_async_context(Database.open(data.path / "edged.db"))
+    journal = await up.enter_async_context(Journal.open(database))
+    background = await up.enter_async_context(Tasks("components"))
+    parts = await up.enter_async_context(open_components(plan, _lender(settings, data, background, database, ids), os.environ))
+    tasks = await up.enter_async_context(Tasks("edged"))
+    services = await up.enter_async_context(Services.open(plan, parts, database, journal, tasks, settings, data))
+    services.blocks.shutdown = _shutdown(stop)
+    hosted = [await _host(app, plan, parts, services, tasks) for app in settings.apps]
+    for one in hosted:
+        await up.enter_async_context(serve_grpc(one.settings, one.app, services.blocks, plan))
+        await up.enter_async_context(serve_http(one.settings, one.app, services.blocks, plan))
+        await up.enter_async_context(serve_public(one.settings, one.app, services.blocks))
+        one.app.outbound_ready = True
+    up.push_async_callback(_drain, hosted, services, settings.grace)
+    return Daemon(plan, hosted, services, stop)
+
+
+def _lender(settings: DaemonSettings, data: DataDir, tasks: Tasks, database: Database, ids: list[str]) -> Callable[[Resource], Context]:
+    """What the loader asks for each component."""
+    namespace = (settings.apps[0].namespace if settings.apps else "") or "default"
+
+    async def own() -> Database:
+        return database
+
+    def lend(resource: Resource) -> Context:
+        visible = tuple(app_id for app_id in ids if not resource.scopes or app_id in resource.scopes)
+        return Context(resource.name, visible, namespace, data.path, tasks, own, resource.init_timeout, settings.working_dir)
+
+    return lend
+
+
+def _shutdown(stop: asyncio.Event) -> Callable[[App, bool], None]:
+    """What the shutdown API does: a graceful stop of the daemon, or with force its end in 100 ms with exit code 1."""
+    api_log = logging.getLogger("dapr.api")
+
+    def shutdown(app: App, force: bool) -> None:
+        if force:
+            api_log.warning("Force shutdown requested, exiting immediately without graceful shutdown")
+            asyncio.get_running_loop().call_later(0.1, os._exit, 1)
+            return
+        api_log.info("Shutdown requested via API")
+        stop.set()
+
+    return shutdown
+
+
+async def _host(settings: AppSettings, plan: Plan, parts: Parts, services: Services, tasks: Tasks) -> HostedApp:
+    app = settings.app()
+    app.channel = open_channel(app)
+    services.add(app)
+    one = HostedApp(settings, app, services.subscriptions, services.inputs, tasks, services.learned, services.turned)
+    declared = [d.subscription for d in plan.subscriptions if not d.scopes or app.id in d.scopes]
+    await one.prepare(declared)
+    return one
+
+
+async def _block_shutdown(settings: DaemonSettings, daemon: Daemon) -> None:
+    """`--dapr-block-shutdown-duration`: intake ends, the APIs go on until the time is over or the app is unhealthy."""
+    if not settings.block_shutdown:
+        return
+    log.info("Blocking graceful shutdown for %gs or until app reports unhealthy...", settings.block_shutdown)
+    await asyncio.gather(*(one.drain() for one in daemon.hosted))
+    deadline = time.monotonic() + settings.block_shutdown
+    while time.monotonic() < deadline and any(app.healthy for app in daemon.apps if app.channel is not None):  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
+async def _drain(hosted: list[HostedApp], services: Services, grace: float) -> None:
+    """Intake ends first, so that what is in flight can finish within the grace."""
+    try:
+        async with asyncio.timeout(grace):
+            await asyncio.gather(services.attendance.drain(), *(one.drain() for one in hosted))
+    except TimeoutError:
+        log.warning("deliveries did not end within %g s; what was not acknowledged comes again after the next start", grace)
+    for one in hosted:
+        if one.app.channel is not None:
+            await one.app.channel.close()

@@ -1,0 +1,141 @@
+"""The building blocks of one daemon, wired to its components. What no app asked for yet is made at its first use."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from edge.app import ActorConfig, App, Parts
+from edge.attendance import Attendance
+from edge.blocks import Blocks
+from edge.blocks.bindings import InputBindings, OutputBindings
+from edge.blocks.gate import Gates
+from edge.blocks.health import HealthService
+from edge.blocks.intake import Memory
+from edge.blocks.invoke import InvokeService
+from edge.blocks.metadata import MetadataService, Named, Sources
+from edge.blocks.outbox_pump import OutboxPump
+from edge.blocks.pubsub import PubSubService
+from edge.blocks.secrets import SecretService
+from edge.blocks.state import StateService
+from edge.blocks.subscriptions import SubscriptionManager
+from edge.config.plan import Plan
+from edge.database import Database
+from edge.datadir import DataDir
+from edge.journal import Journal
+from edge.settings import DaemonSettings
+from edge.tasks import Tasks
+
+if TYPE_CHECKING:
+    from edge.blocks.workflow.service import WorkflowService
+
+log = logging.getLogger("dapr.runtime")
+T = TypeVar("T")
+
+Learned = Callable[[App, ActorConfig], Awaitable[None]]
+Turned = Callable[[App, bool], Awaitable[None]]
+
+
+class OnDemand(Generic[T]):
+    """Stands for a block until somebody uses it: the first attribute makes it."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make, self.made = make, None
+
+    def get(self) -> T:
+        """The block itself."""
+        made: T | None = self.made
+        if made is None:
+            made = self._make()
+            self.made = made  # type: ignore[assignment]
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.get(), name)
+
+
+@dataclass(slots=True)
+class Services:
+    """blocks: for the fronts. learned, turned: who wants to know what apps say and how they are."""
+
+    blocks: Blocks
+    subscriptions: SubscriptionManager
+    inputs: InputBindings
+    tasks: Tasks
+    attendance: Attendance
+    apps: list[App] = field(default_factory=list)
+    learned: list[Learned] = field(default_factory=list)
+    turned: list[Turned] = field(default_factory=list)
+
+    def add(self, app: App) -> None:
+        """An app is hosted."""
+        self.apps.append(app)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, plan: Plan, parts: Parts, database: Database, journal: Journal, tasks: Tasks, settings: DaemonSettings, data: DataDir
+    ) -> AsyncIterator[Services]:
+        """All blocks; pumps start here and stop with the block."""
+        gates = Gates(tasks)
+        async with OutboxPump(_all_parts(parts), journal, tasks) as outbox:
+            pubsub = PubSubService(parts, outbox)
+            outputs = OutputBindings(parts, outbox)
+            subscriptions = SubscriptionManager(parts, journal, tasks, gates, pubsub.forward, memory=Memory(data.path))
+            timeout = settings.apps[0].binding_options_timeout if settings.apps else 3.0
+            inputs = InputBindings(parts, outputs, journal, tasks, gates, timeout=timeout)
+            scopes = {scope.store_name: scope for scope in plan.configuration.secrets.scopes}
+            blocks = Blocks(
+                state=StateService(parts),
+                pubsub=pubsub,
+                secrets=SecretService(parts, lambda app, store: scopes.get(store)),
+                invoke=InvokeService(),
+                metadata=MetadataService(parts, features(plan)),
+                health=HealthService(),
+                bindings=outputs,
+            )
+            attendance = Attendance(parts, database, tasks, data.path, ttl="ActorStateTTL" in features(plan))
+            services = cls(blocks, subscriptions, inputs, tasks, attendance, learned=[attendance.learned], turned=[attendance.turned])
+            blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
+            blocks.workflow = services.workflows(database)
+            blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
+            yield services
+
+    def workflows(self, database: Database) -> WorkflowService:
+        """The workflow block; its engine (and protobuf) come with the first call."""
+        from edge.blocks.workflow.service import WorkflowService  # light; the engine is not
+
+        def manager() -> Any:
+            from edge.blocks.workflow.engine import Engine
+            from edge.blocks.workflow.manager import Manager
+
+            return Manager(Engine(database, self.tasks))
+
+        return WorkflowService(manager)
+
+    def workers(self, app: App) -> int:
+        """Workflow workers connected for an app."""
+        workflow: WorkflowService = self.blocks.workflow
+        return workflow.manager.engine.workers(app.id) if workflow.started else 0
+
+
+def features(plan: Plan) -> list[str]:
+    """Names of enabled features, as Dapr lists them."""
+    return [f for f in plan.configuration.enabled_features]
+
+
+def named(plan: Plan) -> Named:
+    """Names of resources that the metadata API lists."""
+    return Named(
+        http_endpoints=tuple(e.name for e in plan.http_endpoints),
+        resiliencies=tuple(r.name for r in plan.resiliencies),
+        mcp_servers=tuple(o.name for o in plan.others if o.kind == "MCPServer"),
+        workflow_access_policies=tuple(o.name for o in plan.others if o.kind == "WorkflowAccessPolicy"),
+    )
+
+
+def _all_parts(parts: Parts) -> list[Any]:
+    return [part for kind in ("pubsub", "bindings") for part in parts.all(kind) if getattr(part.component, "journal_out", False)]
