@@ -51,7 +51,7 @@ def resolve(type_: str, version: str = "v1") -> str:
         return key
     kind, _, rest = name.partition(".")
     if kind not in KINDS or not rest:
-        raise UnknownComponent(f"incorrect type {type_}", near(type_, _types()))
+        raise UnknownComponent(f"incorrect type {type_}", near(type_, _types()) or f", types begin with {', '.join(KINDS)}")
     versions = [found.rpartition("/")[2] for found in CATALOG if found.rpartition("/")[0] == ALIASES.get(name, name)]
     hint = f", it has {', '.join(versions)}" if versions else near(type_, _types(kind))
     raise UnknownComponent(f"couldn't find {KINDS[kind]} {type_}/{version}", hint)
