@@ -90,15 +90,13 @@ class PubSub:
         if len(live) == 1 and not keep:
             await live[0].deliver(message)
             return
-        steps = [one.deliver(message) for one in live]
-        if keep:
-            steps.append(self._keep(message, [one.consumer for one in live]))
-        await _all(steps)
-
-    async def _keep(self, message: Message, live: list[Consumer]) -> None:
-        self._adding += 1
+        steps: list[object] = [one.deliver(message) for one in live]
+        if not keep:
+            await _all(steps)
+            return
+        self._adding += 1  # before the first wait: a subscriber that catches up meanwhile must not think it has everything
         try:
-            await self._log.add(message, live)
+            await _all([*steps, self._log.add(message, [one.consumer for one in live])])
         finally:
             self._adding -= 1
             for subscriber in self._subscribers:
