@@ -66,10 +66,18 @@ class Scheduler:
         self.clock = clock
         self._database, self._tasks = database, tasks
         self._lanes: dict[str, Lane] = {}
+        self._there = database.row_now("SELECT 1 FROM sqlite_master WHERE name='schedule'") is not None
 
-    async def open(self) -> None:
-        """Create what is missing in the file."""
+    def pending(self) -> bool:
+        """Anything is to be fired, some time."""
+        return self._there and self._database.row_now("SELECT 1 FROM schedule LIMIT 1") is not None
+
+    async def _create(self) -> None:
+        """The table comes with the first entry: a daemon that schedules nothing writes nothing."""
         await self._database.migrate("schedule", [SCHEMA])
+        self._there = True
+        for lane in self._lanes.values():
+            lane.wake(0.0)
 
     async def put(self, kind: str, key: str, due: float, data: bytes, state: bytes = b"", *, overwrite: bool = True) -> bool:
         """On return the entry is on disk and will fire at `due` (epoch seconds), at once if that is past.
@@ -83,6 +91,8 @@ class Scheduler:
             done = tx.execute(f"INSERT OR {word} INTO schedule(kind, key, due_ms, data, state) VALUES (?,?,?,?,?)", row)
             return done.rowcount > 0
 
+        if not self._there:
+            await self._create()
         stored = await self._database.write(unit)
         if stored and (lane := self._lanes.get(kind)) is not None:
             lane.wake(due)
@@ -90,6 +100,8 @@ class Scheduler:
 
     def get(self, kind: str, key: str) -> Entry | None:
         """The entry of that key."""
+        if not self._there:
+            return None
         row = self._database.row_now(f"SELECT {COLUMNS} FROM schedule WHERE kind=? AND key=?", kind, key)
         return None if row is None else _entry(row)
 
@@ -97,27 +109,29 @@ class Scheduler:
         """The entries whose key starts with `prefix`, by key."""
         found: list[Entry] = []
         sql = f"SELECT {COLUMNS} FROM schedule WHERE kind=? AND key>=? AND key<? AND key>? ORDER BY key LIMIT {PAGE}"
-        while True:
+        while self._there:
             last = found[-1].key if found else ""
             rows = self._database.read_now(sql, kind, prefix, prefix + "\U0010ffff", last)
             found += map(_entry, rows)
             if len(rows) < PAGE:
-                return found
+                break
             await asyncio.sleep(0)
+        return found
 
     async def delete(self, kind: str, key: str) -> bool:
         """Remove the entry; it does not fire any more unless it is just doing so. False: there was none."""
-        return await self._database.write(lambda tx: tx.execute("DELETE FROM schedule WHERE kind=? AND key=?", (kind, key)).rowcount > 0)
+        sql = "DELETE FROM schedule WHERE kind=? AND key=?"
+        return self._there and await self._database.write(lambda tx: tx.execute(sql, (kind, key)).rowcount > 0)
 
     async def delete_prefix(self, kind: str, prefix: str) -> int:
         """Remove the entries whose key starts with `prefix`; how many."""
         sql, args = "DELETE FROM schedule WHERE kind=? AND key>=? AND key<?", (kind, prefix, prefix + "\U0010ffff")
-        return await self._database.write(lambda tx: tx.execute(sql, args).rowcount)
+        return await self._database.write(lambda tx: tx.execute(sql, args).rowcount) if self._there else 0
 
     def count(self, kind: str) -> int:
         """How many entries the kind has."""
-        rows = self._database.read_now("SELECT count(*) FROM schedule WHERE kind=?", kind)
-        return int(rows[0][0])
+        row = self._database.row_now("SELECT count(*) FROM schedule WHERE kind=?", kind) if self._there else None
+        return 0 if row is None else int(row[0])
 
     def holds(self, entry: Entry) -> bool:
         """The entry was neither deleted nor overwritten."""
@@ -131,7 +145,8 @@ class Scheduler:
         if kind in self._lanes:
             raise RuntimeError(f"schedule kind {kind} is attached already")
         lane = self._lanes[kind] = Lane(self._database, self._tasks, self.clock, kind, fire, limit)
-        lane.wake(0.0)
+        if self._there:
+            lane.wake(0.0)
 
         async def detach(patience: float) -> None:
             if self._lanes.get(kind) is lane:

@@ -16,6 +16,7 @@ from edge.app import AppChannel, Callback
 from edge.channel.fields import PATH_SAFE
 from edge.events import JSON
 from edge.model import InvokeResponse
+from edge.received import NO_TRACE
 from edge.spec.parsing import TRUE
 
 SAFE = PATH_SAFE.replace("%", "")
@@ -31,6 +32,8 @@ class HttpActors:
     async def invoke(self, call: ActorCall) -> InvokeResponse:
         path = f"{_actor(call.type, call.id)}/method/{quote(call.method, safe=SAFE)}"
         headers = call.headers
+        if not any(name == "traceparent" for name, _ in headers):
+            headers = (*headers, ("traceparent", NO_TRACE))
         if call.reentrancy:
             headers = (*(item for item in headers if item[0] != REENTRANCY_HEADER), (REENTRANCY_HEADER, call.reentrancy))
         target = f"{path}?{call.query}" if call.query else path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edge.model import JobData
 
 VALUE = "google.protobuf.Value"
@@ -18,3 +20,15 @@ def job_body(data: JobData | None) -> bytes:
     from google.protobuf import json_format, struct_pb2  # only for a Value that came over gRPC
 
     return json_format.MessageToJson(struct_pb2.Value.FromString(data.value), indent=None, ensure_ascii=False).encode()
+
+
+def job_any(data: JobData) -> Any:
+    """The google.protobuf.Any of a job, as it was given or made of its JSON."""
+    from edge.rpc.pb import any_pb2  # gRPC only
+
+    if not data.is_json:
+        return any_pb2.Any(type_url=data.type_url, value=data.value)
+    from google.protobuf import json_format, struct_pb2
+
+    value = json_format.Parse(data.value, struct_pb2.Value())
+    return any_pb2.Any(type_url=data.type_url, value=value.SerializeToString())

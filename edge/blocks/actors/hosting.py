@@ -30,15 +30,17 @@ class Hosting:
         self._firing: dict[tuple[str, str], tuple[set[str], Detach]] = {}
 
     async def register(self, app: App, host: ActorHost | None, raw: Mapping[str, Any]) -> None:
-        """The app hosts what `raw` says through `host`; None: nothing."""
-        wanted = {} if host is None else config.parse(raw)
+        """The app hosts what `raw` says through `host`; None: nothing, but for what a stream of its hosts."""
+        if host is None:
+            self._event(app).set()
+            return
+        wanted = config.parse(raw)
         hosted = self._types.setdefault(app.id, {})
         for name in [name for name in hosted if name not in wanted]:
             await self._withdraw(app, name, None)
         if wanted:
             log.info("Registering hosted actors: [%s]", " ".join(wanted))
         for name, settings in wanted.items():
-            assert host is not None
             if (kind := hosted.get(name)) is not None:
                 kind.host, kind.config = host, settings
                 continue

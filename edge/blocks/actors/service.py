@@ -41,7 +41,6 @@ from edge.errors import (
     Grpc,
 )
 from edge.model import InvokeResponse, StateItem
-from edge.received import NO_TRACE
 from edge.tasks import Tasks
 
 T = TypeVar("T")
@@ -59,6 +58,7 @@ class ActorService:
         self._timers = Timers(tasks, clock, self._tick_timer)
         self._reminders = Reminders(series, clock, self._remind)
         self._hosting = Hosting(tasks, self._placement, self._reminders)
+        self._streams: dict[str, list[tuple[ActorHost, Mapping[str, Any]]]] = {}
         self._closed = False
 
     # --- hosts
@@ -69,6 +69,21 @@ class ActorService:
     async def unregister(self, app: App, patience: float | None = None) -> None:
         """The app is gone or unhealthy: its actors are deactivated, reminders and calls wait. patience: seconds for running turns."""
         await self._hosting.unregister(app, patience)
+
+    async def connect(self, app: App, host: ActorHost, raw: Mapping[str, Any]) -> None:
+        """The app opened a stream: it gets all calls from now on, also those of an earlier stream's types."""
+        self._streams.setdefault(app.id, []).append((host, raw))
+        await self._hosting.register(app, host, raw)
+
+    async def disconnect(self, app: App, host: ActorHost) -> None:
+        """A stream ended: the newest of those that are left takes over; with the last one the types go."""
+        streams = self._streams.get(app.id, [])
+        newest = bool(streams) and streams[-1][0] is host
+        streams[:] = [stream for stream in streams if stream[0] is not host]
+        if newest and streams:
+            await self._hosting.register(app, *streams[-1])
+        elif newest:
+            await self._hosting.unregister(app, 0.0)
 
     async def close(self, patience: float | None = None) -> None:
         """Deactivate all actors of all apps; further calls are refused."""
@@ -234,8 +249,7 @@ def _stamped(app: App, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str,
     """The caller's headers and who the caller is, which it cannot say itself."""
     kept = tuple(item for item in headers if item[0] not in STAMPED)
     own = (("dapr-api-call", "true"), ("dapr-caller-app-id", app.id), ("dapr-caller-namespace", app.namespace))
-    traced = () if any(name == "traceparent" for name, _ in kept) else (("traceparent", NO_TRACE),)
-    return kept + own + traced
+    return kept + own
 
 
 async def _deleted(work: Awaitable[None]) -> None:

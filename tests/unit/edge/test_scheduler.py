@@ -30,9 +30,7 @@ class JumpingClock(SystemClock):
 @contextlib.asynccontextmanager
 async def opened(folder: Path, clock: SystemClock | None = None) -> AsyncIterator[Scheduler]:
     async with Database.open(folder / "edged.db") as database, Tasks("test") as tasks:
-        scheduler = Scheduler(database, tasks, clock or SystemClock())
-        await scheduler.open()
-        yield scheduler
+        yield Scheduler(database, tasks, clock or SystemClock())
 
 
 async def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:

@@ -50,7 +50,6 @@ async def opened(folder: Path, bell: Bell) -> AsyncIterator[tuple[JobService, Ap
     app.channel = bell  # type: ignore[assignment]
     async with Database.open(folder / "edged.db") as database, Tasks("test") as tasks:
         scheduler = Scheduler(database, tasks, clock)
-        await scheduler.open()
         jobs = JobService(Series(scheduler), clock)
         jobs.attach(app)
         yield jobs, app, scheduler

@@ -90,7 +90,6 @@ async def opened(
     parts = Parts([Part("st", "state.in-memory", "v1", Store(Fields(), context()), {"actorstatestore": "true"})])
     async with Database.open(folder / "edged.db") as database, Tasks("test") as tasks:
         scheduler = Scheduler(database, tasks, clock)
-        await scheduler.open()
         actors = ActorService(tasks, clock, Series(scheduler), ActorState(parts, None, ttl=ttl))
         await actors.register(app, troupe, {"entities": ["Lamp"], **(config or {})})
         yield Rig(app, troupe, actors, scheduler, asyncio.get_running_loop().time())

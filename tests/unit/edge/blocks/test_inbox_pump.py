@@ -1,0 +1,344 @@
+"""What came for an app reaches it: in order, again after a failure, whenever the app comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.model import Rule, Subscription
+from edge.resiliency import Breaker, BreakerSettings, Policy, Retry
+from tests.apps import Answer, ScriptedApp, Seen
+from tests.rig import Rig, rig
+
+RETRY, DROP = Answer.json({"status": "RETRY"}), Answer.json({"status": "DROP"})
+T = {"pubsubname": "bus", "topic": "t", "route": "/t"}
+MODES = ["either", "journal", "broker"]
+Script = Callable[[Rig], Awaitable[Any]]
+
+
+def play(
+    folder: Path,
+    script: Script,
+    told: Sequence[Mapping[str, Any]] = (T,),
+    answers: Mapping[str, Any] | None = None,
+    mode: str = "either",
+    started: bool = True,
+    **more: Any,
+) -> Any:
+    async def run() -> Any:
+        async with rig(folder, {"bus": ("pubsub.sqlite", {})}, told, answers, **more) as made:
+            object.__setattr__(made.opened[0], "properties", {"durability": mode})
+            if started:
+                await made.start()
+            return await script(made)
+
+    return asyncio.run(run())
+
+
+def numbers(seen: Sequence[Seen]) -> list[int]:
+    return [s.json()["data"]["n"] for s in seen]
+
+
+async def publish(made: Rig, *wanted: int, topic: str = "t") -> None:
+    for n in wanted:
+        await made.publish("bus", topic, b'{"n":%d}' % n)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_messages_of_a_topic_come_in_order_one_at_a_time(mode: str, tmp_path: Path) -> None:
+    async def script(made: Rig) -> tuple[list[int], int]:
+        await publish(made, *range(50))
+        await made.server.until(lambda: len(made.server.on("/t")) == 50)
+        return numbers(made.server.on("/t")), made.server.most_busy
+
+    assert play(tmp_path, script, mode=mode) == (list(range(50)), 1)
+
+
+def test_nothing_is_written_while_the_app_answers(tmp_path: Path) -> None:
+    async def script(made: Rig) -> int:
+        await publish(made, *range(20))
+        return sum(lane.accepted for lane in made.journal.stats("in/"))
+
+    assert play(tmp_path, script) == 0
+
+
+def test_a_slow_app_is_written_for_and_gets_each_message_once(tmp_path: Path) -> None:
+    async def script(made: Rig) -> tuple[list[int], int]:
+        await publish(made, *range(5))
+        written = sum(lane.accepted for lane in made.journal.stats("in/"))
+        assert written >= 4
+        await made.server.until(lambda: len(made.server.on("/t")) == 5)
+        await asyncio.sleep(0.1)
+        return numbers(made.server.on("/t")), made.pending()
+
+    assert play(tmp_path, script, answers={"/t": Answer(after=0.03)}) == ([0, 1, 2, 3, 4], 0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_retried_message_comes_again_and_holds_up_no_other(mode: str, tmp_path: Path) -> None:
+    first = [True]
+
+    def answer(request: Seen) -> Answer:
+        if request.json()["data"]["n"] == 1 and first.pop():
+            first.append(False)
+            return RETRY
+        return Answer()
+
+    async def script(made: Rig) -> list[int]:
+        publishing = asyncio.gather(*(publish(made, n) for n in range(4)))
+        await made.server.until(lambda: len(made.server.on("/t")) == 5)
+        await publishing
+        return numbers(made.server.on("/t"))
+
+    assert play(tmp_path, script, answers={"/t": answer}, mode=mode) == [0, 1, 2, 3, 1]
+
+
+def test_ordered_subscription_waits_for_the_retried_message(tmp_path: Path) -> None:
+    told = {**T, "metadata": {"ordered": "true"}}
+
+    async def script(made: Rig) -> list[int]:
+        await publish(made, 0, 1, 2)
+        await made.server.until(lambda: len(made.server.on("/t")) == 5)
+        return numbers(made.server.on("/t"))
+
+    assert play(tmp_path, script, [told], {"/t": [RETRY, RETRY, Answer()]}) == [0, 0, 0, 1, 2]
+
+
+def test_pauses_grow_without_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.blocks.retries.FIRST_PAUSE", 0.02)
+
+    async def script(made: Rig) -> list[float]:
+        await publish(made, 0)
+        await made.server.until(lambda: len(made.server.on("/t")) == 5)
+        times = [s.at for s in made.server.on("/t")]
+        return [b - a for a, b in pairwise(times)]
+
+    gaps = play(tmp_path, script, answers={"/t": Answer(500)})
+
+    assert gaps[3] > gaps[0] * 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_app_that_is_away_costs_no_attempt(mode: str, tmp_path: Path) -> None:
+    policy = Policy("bus", retry=Retry(duration=0.05, max_retries=1))
+
+    async def script(made: Rig) -> tuple[list[int], list[str]]:
+        await made.server.down()
+        publishing = asyncio.gather(*(publish(made, n) for n in range(5)))
+        await asyncio.sleep(0.4)
+        await made.server.up()
+        await made.server.until(lambda: len(made.server.on("/t")) == 5)
+        await publishing
+        return sorted(numbers(made.server.on("/t"))), made.journal.lanes("dead/")
+
+    assert play(tmp_path, script, mode=mode, policy_of=lambda app, name: policy) == ([0, 1, 2, 3, 4], [])
+
+
+def test_delivery_resumes_at_once_when_the_app_is_back(tmp_path: Path) -> None:
+    async def script(made: Rig) -> float:
+        await made.server.down()
+        await publish(made, *range(30))
+        await asyncio.sleep(0.3)
+        loop = asyncio.get_running_loop()
+        await made.server.up()
+        back = loop.time()
+        await made.server.until(lambda: len(made.server.on("/t")) == 30)
+        return loop.time() - back
+
+    assert play(tmp_path, script) < 0.6
+
+
+def test_messages_come_before_the_app_does(tmp_path: Path) -> None:
+    declared = Subscription("bus", "early", (Rule("", "/early"),))
+
+    async def script(made: Rig) -> tuple[list[int], list[int]]:
+        await made.server.down()
+        await made.subscriptions.prepare(made.app, [declared])
+        await publish(made, *range(5), topic="early")
+        await publish(made, *range(5))
+        assert made.pending("in/") == 5
+        await made.server.up()
+        await made.subscriptions.start(made.app)
+        await made.server.until(lambda: len(made.server.on("/early")) + len(made.server.on("/t")) == 10)
+        return numbers(made.server.on("/early")), numbers(made.server.on("/t"))
+
+    assert play(tmp_path, script, started=False) == ([0, 1, 2, 3, 4],) * 2
+
+
+def test_what_the_app_told_last_time_is_taken_before_it_is_up(tmp_path: Path) -> None:
+    async def first(made: Rig) -> None:
+        await publish(made, 0)
+
+    async def second(made: Rig) -> tuple[int, list[int]]:
+        await made.subscriptions.prepare(made.app)
+        await publish(made, 1, 2)
+        kept = made.pending("in/app/bus/t")
+        await made.subscriptions.start(made.app)
+        await made.server.until(lambda: len(made.server.on("/t")) == 2)
+        return kept, numbers(made.server.on("/t"))
+
+    play(tmp_path, first)
+
+    assert play(tmp_path, second, started=False) == (2, [1, 2])
+
+
+def test_rows_of_before_a_restart_are_delivered(tmp_path: Path) -> None:
+    async def first(made: Rig) -> None:
+        await made.server.down()
+        await publish(made, *range(40))
+
+    async def second(made: Rig) -> list[int]:
+        await publish(made, 40)
+        await made.server.until(lambda: len(made.server.on("/t")) >= 41)
+        return numbers(made.server.on("/t"))
+
+    play(tmp_path, first)
+
+    assert play(tmp_path, second) == list(range(41))
+
+
+def test_unhealthy_app_gets_nothing_until_it_is_well(tmp_path: Path) -> None:
+    async def script(made: Rig) -> tuple[int, list[int]]:
+        made.subscriptions.pause(made.app)
+        await publish(made, 0, 1)
+        await asyncio.sleep(0.05)
+        before = len(made.server.on("/t"))
+        made.subscriptions.resume(made.app)
+        await made.server.until(lambda: len(made.server.on("/t")) == 2)
+        return before, numbers(made.server.on("/t"))
+
+    assert play(tmp_path, script) == (0, [0, 1])
+
+
+@pytest.mark.parametrize(("answer", "reason"), [(DROP, "app"), (Answer(404), "app")])
+@pytest.mark.parametrize("mode", ["either", "journal"])
+def test_dropped_message_is_over(answer: Answer, reason: str, mode: str, tmp_path: Path) -> None:
+    async def script(made: Rig) -> tuple[int, int, list[str]]:
+        await publish(made, 0)
+        await made.server.until(lambda: made.server.on("/t"))
+        await asyncio.sleep(0.1)
+        return len(made.server.on("/t")), made.pending(), made.journal.lanes("dead/")
+
+    assert play(tmp_path, script, answers={"/t": answer}, mode=mode) == (1, 0, [])
+
+
+def test_spent_attempts_lead_to_the_dead_lane_without_a_dead_letter_topic(tmp_path: Path) -> None:
+    policy = Policy("bus", retry=Retry(duration=0.02, max_retries=2))
+
+    async def script(made: Rig) -> tuple[int, list[str], bytes]:
+        await publish(made, 0)
+        await made.server.until(lambda: len(made.server.on("/t")) == 3)
+        while not made.journal.lanes("dead/"):
+            await asyncio.sleep(0.01)
+        (lane,) = made.journal.lanes("dead/")
+        (entry,) = await made.journal.peek(lane, 1)
+        return len(made.server.on("/t")), [lane], entry.message.data
+
+    count, lanes, data = play(tmp_path, script, answers={"/t": Answer(500)}, policy_of=lambda app, name: policy)
+
+    assert (count, lanes) == (3, ["dead/in/app/bus/t"])
+    assert b'"n":0' in data
+
+
+def test_dead_letter_is_the_message_unchanged(tmp_path: Path) -> None:
+    told = [{**T, "deadLetterTopic": "morgue"}, {"pubsubname": "bus", "topic": "morgue", "route": "/morgue"}]
+
+    async def script(made: Rig) -> bool:
+        await publish(made, 0)
+        await made.server.until(lambda: made.server.on("/morgue"))
+        return made.server.on("/t")[0].body == made.server.on("/morgue")[0].body
+
+    assert play(tmp_path, script, told, {"/t": RETRY})
+
+
+def test_undecodable_message_blocks_nothing(tmp_path: Path) -> None:
+    async def script(made: Rig) -> tuple[list[int], list[str]]:
+        await made.publish("bus", "t", b"no event", rawPayload="true")
+        await publish(made, 1)
+        await made.server.until(lambda: made.server.on("/t"))
+        return numbers(made.server.on("/t")), made.journal.lanes("dead/")
+
+    assert play(tmp_path, script) == ([1], ["dead/in/app/bus/t"])
+
+
+def test_slow_message_is_overtaken_after_a_while(tmp_path: Path) -> None:
+    def answer(request: Seen) -> Answer:
+        return Answer(after=1.0 if request.json()["data"]["n"] == 0 else 0.0)
+
+    async def script(made: Rig) -> list[int]:
+        await publish(made, 0, 1, 2)
+        await made.server.until(lambda: len(made.server.on("/t")) == 3, timeout=0.8)
+        return numbers(made.server.on("/t"))
+
+    assert play(tmp_path, script, answers={"/t": answer}) == [0, 1, 2]
+
+
+def test_slow_topic_holds_up_no_other(tmp_path: Path) -> None:
+    told = [T, {"pubsubname": "bus", "topic": "quick", "route": "/quick"}]
+
+    async def script(made: Rig) -> int:
+        await publish(made, 0)
+        await publish(made, *range(10), topic="quick")
+        await made.server.until(lambda: len(made.server.on("/quick")) == 10, timeout=0.8)
+        return len(made.server.on("/t"))
+
+    assert play(tmp_path, script, told, {"/t": Answer(after=1.0)}) == 1
+
+
+def test_open_breaker_spends_no_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.blocks.inbox_pump.PROBE_PAUSE", 0.03)
+    breaker = Breaker("bus", BreakerSettings(timeout=0.2))
+    policy = Policy("bus", retry=Retry(duration=0.01, max_retries=20), breaker=breaker)
+
+    async def script(made: Rig) -> tuple[int, list[str]]:
+        await publish(made, 0)
+        await made.server.until(lambda: len(made.server.on("/t")) == 8)
+        await asyncio.sleep(0.05)
+        return len(made.server.on("/t")), made.journal.lanes("dead/")
+
+    answers = {"/t": [*[Answer(500)] * 7, Answer()]}
+    assert play(tmp_path, script, answers=answers, policy_of=lambda app, name: policy) == (8, [])
+
+
+def test_an_app_that_hangs_up_is_tried_again(tmp_path: Path) -> None:
+    async def script(made: Rig) -> int:
+        await publish(made, 0)
+        await made.server.until(lambda: len(made.server.on("/t")) == 2)
+        return len(made.server.on("/t"))
+
+    assert play(tmp_path, script, answers={"/t": [Answer(hangup=True), Answer()]}) == 2
+
+
+def test_lanes_of_two_apps_are_apart(tmp_path: Path) -> None:
+    async def run() -> tuple[int, int]:
+        async with ScriptedApp(default=Answer()) as other, rig(tmp_path, {"bus": ("pubsub.sqlite", {})}, [T]) as made:
+            from edge.app import App
+            from edge.channel.http import HttpChannel
+
+            other.answers = {("GET", "/dapr/subscribe"): Answer.json([T]), "/t": [RETRY, Answer()]}
+            second = App("second", port=other.port)
+            second.channel = HttpChannel(second)
+            await made.start()
+            await made.subscriptions.start(second)
+            await publish(made, 0)
+            await other.until(lambda: len(other.on("/t")) == 2)
+            await made.subscriptions.stop(second)
+            await second.channel.close()
+            return len(made.server.on("/t")), len(other.on("/t"))
+
+    assert asyncio.run(run()) == (1, 2)
+
+
+def test_stopped_app_leaves_its_messages(tmp_path: Path) -> None:
+    async def script(made: Rig) -> int:
+        await publish(made, 0)
+        await made.server.until(lambda: made.server.on("/t"))
+        await made.subscriptions.stop(made.app)
+        return made.pending("in/")
+
+    assert play(tmp_path, script, answers={"/t": Answer(after=5.0)}) == 1
