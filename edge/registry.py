@@ -51,17 +51,22 @@ def resolve(type_: str, version: str = "v1") -> str:
         return key
     kind, _, rest = name.partition(".")
     if kind not in KINDS or not rest:
-        raise UnknownComponent(f"incorrect type {type_}", near(type_, _types()) or f", types begin with {', '.join(KINDS)}")
+        raise UnknownComponent(
+            f"incorrect type {type_}", near(kind, {each: each for each in KINDS}) or f", types begin with {', '.join(KINDS)}"
+        )
     versions = [found.rpartition("/")[2] for found in CATALOG if found.rpartition("/")[0] == ALIASES.get(name, name)]
-    hint = f", it has {', '.join(versions)}" if versions else near(type_, _types(kind))
+    hint = f", it has {', '.join(versions)}" if versions else _nearest(kind, rest)
     raise UnknownComponent(f"couldn't find {KINDS[kind]} {type_}/{version}", hint)
 
 
-def _types(kind: str = "") -> dict[str, str]:
+def _nearest(kind: str, rest: str) -> str:
+    """The nearest type of the kind, or all of them when none is near."""
     from components.catalog import ALIASES
 
-    names = [key.rpartition("/")[0] for key in known()] + list(ALIASES)
-    return {name: name for name in names if name.startswith(kind)}
+    there = [key.rpartition("/")[0] for key in known()]
+    names = [*there, *(alias for alias, name in ALIASES.items() if name in there)]
+    types = dict.fromkeys(name for name in names if name.startswith(f"{kind}."))
+    return near(rest, {type_.partition(".")[2]: type_ for type_ in types}) or f", there are {', '.join(types)}"
 
 
 def load(type_: str, version: str = "v1") -> type[Component]:

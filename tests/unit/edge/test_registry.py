@@ -28,6 +28,13 @@ def test_an_unknown_type_has_daprs_text_and_the_nearest_name() -> None:
     assert caught.value.hint == ", did you mean state.sqlite?"
 
 
+def test_a_type_that_is_near_nothing_lists_the_kind() -> None:
+    with pytest.raises(UnknownComponent) as caught:
+        registry.load("secretstores.zzzzzz")
+
+    assert caught.value.hint.startswith(", there are secretstores.local.env, secretstores.local.file")
+
+
 def test_an_unknown_version_says_which_there_are() -> None:
     with pytest.raises(UnknownComponent, match=r"state\.in-memory/v9") as caught:
         registry.load("state.in-memory", "v9")
