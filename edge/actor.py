@@ -5,17 +5,18 @@ A host is where actors of a type run: an app's HTTP port, an app's stream, or an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from edge.model import InvokeResponse
+from edge.record import record
 
 ERROR_HEADER = "x-daprerrorresponseheader"
 CANCEL_HEADER = "x-daprremindercancel"
 REENTRANCY_HEADER = "dapr-reentrancy-id"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ActorCall:
     """A method call. headers: the caller's, lower-case names in order. query: without `?`. method: unescaped, may hold slashes.
 
@@ -36,7 +37,7 @@ class ActorCall:
         return self if reentrancy == self.reentrancy else replace(self, reentrancy=reentrancy)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ActorTick:
     """A firing of a timer or reminder. data: JSON text, None = none was given. due_time, period: as the app is to see them."""
 

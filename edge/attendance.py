@@ -15,7 +15,6 @@ from edge.app import ActorConfig, App, Parts
 from edge.clock import SystemClock
 from edge.component import Context, StateStore
 from edge.database import Database
-from edge.scheduler import Scheduler
 from edge.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from edge.blocks.actors.service import ActorService
     from edge.blocks.jobs import JobService
     from edge.blocks.metadata import ActorStatus
+    from edge.scheduler import Scheduler
 
 log = logging.getLogger("dapr.runtime")
 TABLE = "actor_state"
@@ -36,13 +36,21 @@ class Attendance:
     def __init__(self, parts: Parts, database: Database, tasks: Tasks, data_dir: Path, *, ttl: bool) -> None:
         self._parts, self._database, self._tasks, self._data_dir, self._ttl = parts, database, tasks, data_dir, ttl
         self._clock = SystemClock()
-        self._scheduler = Scheduler(database, tasks, self._clock)
+        self._made: Scheduler | None = None
         self._configs: dict[str, Mapping[str, Any]] = {}
         self._present: dict[str, App] = {}
         self._jobs: JobService | None = None
         self._actors: ActorService | None = None
         self._store: StateStore | None = None
         self._opening = asyncio.Lock()
+
+    @property
+    def _scheduler(self) -> Scheduler:
+        if self._made is None:
+            from edge.scheduler import Scheduler  # when an app is there, not before the API is
+
+            self._made = Scheduler(self._database, self._tasks, self._clock)
+        return self._made
 
     def jobs(self) -> JobService:
         """The jobs block; from its making on, jobs of the apps that are present run."""
@@ -71,6 +79,7 @@ class Attendance:
     def status(self, app: App) -> ActorStatus:
         """For the metadata API."""
         from edge.blocks.metadata import ActorStatus
+    from edge.scheduler import Scheduler
 
         if self._actors is not None:
             return self._actors.status(app)
@@ -83,11 +92,13 @@ class Attendance:
     async def turned(self, app: App, healthy: bool) -> None:
         """The app came up, went away or came back."""
         if healthy:
+            actors = self.actors() if self._actors is not None or self._configs.get(app.id, {}).get("entities") else None
+            jobs = self.jobs() if self._jobs is not None or self._scheduler.pending() else None
             self._present[app.id] = app
-            if self._jobs is not None or self._scheduler.pending():
-                self.jobs().attach(app)
-            if self._actors is not None or self._configs.get(app.id, {}).get("entities"):
-                await self._register(self.actors(), app)
+            if jobs is not None:
+                jobs.attach(app)
+            if actors is not None:
+                await self._register(actors, app)
             return
         self._present.pop(app.id, None)
         if self._jobs is not None:
@@ -132,4 +143,3 @@ class Attendance:
 
     async def _own(self) -> Database:
         return self._database
-

@@ -7,11 +7,11 @@ service does. No `7` for Sunday, no `L`, `W`, `#`. Day of month and day of week 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Protocol
 
 from edge.durations import parse_go_duration
+from edge.record import record
 
 MONTHS = {name: number for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 DAYS = {name: number for number, name in enumerate("sun mon tue wed thu fri sat".split())}
@@ -37,7 +37,7 @@ class Schedule(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Every:
     """A fixed distance from the last time, in seconds."""
 
@@ -47,7 +47,7 @@ class Every:
         return after + self.seconds
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cron:
     """The parsed fields. any_day: day of month or day of week is a star."""
 

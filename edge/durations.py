@@ -6,8 +6,9 @@ Source: Go time.ParseDuration and Duration.String; dapr/kit time (ISO 8601 with 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from edge.record import record
 
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 GO = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
@@ -61,7 +62,7 @@ def _decimal(value: int, size: int) -> str:
     return f"{whole}.{digits}" if digits else str(whole)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IsoDuration:
     """An ISO 8601 duration: calendar parts apart from the clock part (seconds). repeats: None = not given."""
 

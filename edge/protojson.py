@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
 import orjson
 
 from edge.gofloat import decode as decode_floats
 from edge.goscanner import JsonError
+from edge.record import record
 
 TOKEN = re.compile(
     rb'(?P<string>"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|(?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)'
@@ -34,7 +34,7 @@ class Odd(Exception):
     """The request is not in the plain form; the token reader knows whether it is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scalar:
     """A field's kind: as error texts name it, and how a decoded JSON value becomes the field's (None: it does not)."""
 
@@ -45,7 +45,7 @@ class Scalar:
 Field: TypeAlias = "Scalar | Message"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """A message type: fields by JSON name. oneof: its full name and the fields of which only one may be there."""
 

@@ -12,11 +12,11 @@ import math
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from edge.clock import Clock
 from edge.database import Database
 from edge.errors import ComponentError
+from edge.record import record
 from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.scheduler")
@@ -33,7 +33,7 @@ LONGEST_SLEEP = 60.0  # a clock that was set is noticed within this time, while 
 PAUSE = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """One row. id: an overwrite gives a new one. due: epoch seconds. data: the definition. state: what its firings keep; both opaque."""
 
@@ -45,7 +45,7 @@ class Entry:
     state: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Again:
     """A handler's answer: fire once more at `due`."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from edge.app import App, AppUnavailable
@@ -31,13 +30,14 @@ from edge.errors import (
     Grpc,
 )
 from edge.model import JobData, JobEvent, Status
+from edge.record import record
 from edge.scheduler import Detach
 
 log = logging.getLogger("dapr.runtime.scheduler")
 UNKNOWN = "rpc error: code = Unknown desc = "
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Job:
     """A job as the API has it: None = not given. policy: None on schedule = the default, 1 s and 3 times."""
 

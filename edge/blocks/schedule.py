@@ -8,19 +8,19 @@ Source: diagridio/go-etcd-cron internal/scheduler, internal/counter @v0.12.7; di
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from edge import cron
 from edge.durations import parse_go_duration, parse_iso_duration, parse_rfc3339
+from edge.record import record
 
 LATE = 60.0
 SHORTEST = 0.05
 parse_schedule = lru_cache(512)(cron.parse)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Policy:
     """What follows a failed tick. retries: None = until it succeeds. interval: seconds between tries, None = at once. drop: no try more."""
 
@@ -29,7 +29,7 @@ class Policy:
     retries: int | None = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Progress:
     """How far a plan has come. last: scheduled time of the last tick that is over. attempts: failures of the present tick."""
 
@@ -38,7 +38,7 @@ class Progress:
     attempts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """The next firing: at `due` (epoch seconds)."""
 
@@ -46,7 +46,7 @@ class Step:
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """The timing of one job or reminder; times are epoch seconds.
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import orjson
 
 from edge.blocks.schedule import LATE, Plan, Progress, Step, dump_plan, load_plan
+from edge.record import record
 from edge.scheduler import Again, Detach, Entry, Scheduler
 
 log = logging.getLogger("dapr.scheduler")
@@ -29,7 +29,7 @@ class Outcome(Enum):
     AWAY = "away"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Item:
     """One series. payload: JSON values of the caller; they come back as they went in."""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from edge.durations import parse_go_duration
+from edge.record import record
 
 log = logging.getLogger("dapr.runtime.actor.config")
 DISSEMINATION = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TypeConfig:
     """How actors of one type behave. idle_timeout: seconds without a call until an instance is deactivated.
 

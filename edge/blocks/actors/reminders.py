@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from edge.actor import ActorFailed, ActorTick, HostGone
 from edge.app import AppUnavailable
@@ -16,6 +15,7 @@ from edge.blocks.schedule import Policy, make
 from edge.blocks.series import Item, Outcome, Series
 from edge.clock import Clock
 from edge.durations import format_go_duration, parse_duration
+from edge.record import record
 from edge.scheduler import Detach
 
 log = logging.getLogger("dapr.runtime.actors.reminders")
@@ -24,7 +24,7 @@ UNKNOWN = "rpc error: code = Unknown desc = "
 Deliver = Callable[[str, ActorTick], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReminderRequest:
     """A reminder to be set; texts as the API has them, "" = not given. data: JSON text. policy: None = 1 s, 3 times."""
 
@@ -39,7 +39,7 @@ class ReminderRequest:
     policy: Policy | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reminder:
     """A set reminder as the API shows it. period: in the scheduler's form (`@every 1h0m0s`), "" = once."""
 

@@ -6,19 +6,19 @@ Source: Dapr pkg/actors/state, pkg/actors/api/transactional.go @1.18.3; differs:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from edge.app import App, Parts
 from edge.component import StateStore, Transactional
 from edge.errors import ACTOR_NO_STORE, ACTOR_STATE_GET, ACTOR_STATE_SAVE, ComponentError, EdgeError, EtagMismatch
 from edge.model import NO_METADATA, DeleteItem, SetItem, StateItem
+from edge.record import record
 from edge.spec.parsing import TRUE
 
 PROPERTY = "actorstatestore"
 TTL = "ttlInSeconds"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StateOperation:
     """One step of a transaction. operation: "upsert" or "delete". value: JSON text, or bytes kept as they are (is_json False)."""
 

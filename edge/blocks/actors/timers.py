@@ -10,12 +10,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from edge.actor import ActorFailed, ActorTick, HostGone
 from edge.app import AppUnavailable
 from edge.clock import Clock
 from edge.durations import IsoDuration, format_rfc3339, parse_duration, parse_time
+from edge.record import record
 from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.runtime.actors.timers")
@@ -23,7 +23,7 @@ Deliver = Callable[[str, ActorTick], Awaitable[None]]
 """Namespace and tick → in the actor's turn. Raises ActorFailed, AppUnavailable, HostGone."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TimerRequest:
     """A timer to be set; texts as the API has them, "" = not given. data: JSON text."""
 
