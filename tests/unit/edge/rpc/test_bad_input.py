@@ -207,7 +207,7 @@ IDS = st.sampled_from([0, 1, 2, 3, 5, 2**31 - 1])
 FRAMES = st.builds(frames.frame, KINDS, FLAGS, IDS, st.binary(max_size=40))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(FRAMES, max_size=12), st.booleans())
 def test_random_frames_never_hurt_the_server(port: int, sent: list[bytes], call_first: bool) -> None:
     with Raw(port) as client:

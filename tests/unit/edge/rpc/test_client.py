@@ -199,7 +199,8 @@ def test_a_deadline_ends_the_call_here(server: Start) -> None:
     async def work(channel: Channel) -> None:
         with pytest.raises(RpcError) as caught:
             await channel.unary("/t/Slow", b"0.3", timeout=0.05)
-        assert (caught.value.code, caught.value.message) == (4, "context deadline exceeded")
+        assert caught.value.code == 4
+        assert caught.value.message.lower() in ("context deadline exceeded", "deadline exceeded")  # ours, or grpcio's was faster
 
     run(server, work)
 
