@@ -79,7 +79,6 @@ class Attendance:
     def status(self, app: App) -> ActorStatus:
         """For the metadata API."""
         from edge.blocks.metadata import ActorStatus
-    from edge.scheduler import Scheduler
 
         if self._actors is not None:
             return self._actors.status(app)
