@@ -14,7 +14,7 @@ class StateFields:
 
     key_prefix: str = meta("appid", doc="How keys are prefixed: `appid`, `name`, `namespace`, `none`, or a text of your own.")
     actor_state_store: bool = meta(False, doc="Keeps the state of actors and workflows; one store per daemon.")
-    primary_encryption_key: str = meta("", doc="Hex key that values are encrypted with; from a secret.", sensitive=True)
+    primary_encryption_key: str = meta("", doc="Hex key that values are encrypted with.", sensitive=True)
     secondary_encryption_key: str = meta("", doc="Hex key of older values.", sensitive=True)
     outbox_publish_pubsub: str = meta("", doc="Outbox: the pub/sub component that gets an event per changed key.")
     outbox_publish_topic: str = meta("", doc="Outbox: its topic.")

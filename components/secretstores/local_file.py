@@ -31,10 +31,12 @@ class Store:
     """The secrets of one file, in memory."""
 
     Metadata: ClassVar[type] = Fields
+    features: frozenset[Feature] = frozenset()  # of one that is multi-valued: MULTIPLE_KEY_VALUES_PER_SECRET
 
     def __init__(self, metadata: Fields, context: Context) -> None:
         self.metadata = metadata
-        self.features = frozenset((Feature.MULTIPLE_KEY_VALUES_PER_SECRET,)) if metadata.multi_valued else frozenset[Feature]()
+        if metadata.multi_valued:
+            self.features = frozenset((Feature.MULTIPLE_KEY_VALUES_PER_SECRET,))
         self._path = (context.working_dir or Path()) / metadata.secrets_file
         self._secrets: dict[str, dict[str, str]] = {}
 

@@ -80,7 +80,7 @@ def _meaning(each: FieldDoc) -> str:
     if each.example:
         parts.append(f"Example: `{each.example}`.")
     if each.sensitive:
-        parts.append("From a secret, where it holds one.")
+        parts.append("Sensitive: give it by `secretKeyRef`.")
     return " ".join(parts).replace("|", "\\|")
 
 
