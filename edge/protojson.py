@@ -26,7 +26,8 @@ DURATION = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]{0,9})?|\.[0-9]{1,9})
 LONGEST = 315_576_000_000
 MAX_UINT32 = (1 << 32) - 1
 DEEPEST = 10_000
-UNEXPECTED_END = "proto: unexpected EOF"
+PREFIX = "proto:\u00a0"  # Go puts a no-break space there in some builds, in daprd's too
+UNEXPECTED_END = f"{PREFIX}unexpected EOF"
 VALUES = ("string", "number", "word", "{", "[")
 
 
@@ -263,7 +264,7 @@ class _Reader:
     def _rest(self, kind: str, text: str, depth: int) -> Any:
         """The value that begins with this token."""
         if depth > DEEPEST:
-            raise JsonError("proto: exceeded max recursion depth")
+            raise JsonError(f"{PREFIX}exceeded max recursion depth")
         if kind == "{":
             return {name: self._value(depth + 1) for name, _, _ in self._names()}
         if kind == "[":
@@ -293,10 +294,10 @@ class _Reader:
         self._syntax(f"unexpected token {text}")
 
     def _syntax(self, problem: str) -> NoReturn:
-        raise JsonError(f"proto: syntax error ({self._where(self.start)}): {problem}")
+        raise JsonError(f"{PREFIX}syntax error ({self._where(self.start)}): {problem}")
 
     def _error(self, place: int, problem: str) -> NoReturn:
-        raise JsonError(f"proto: ({self._where(place)}): {problem}")
+        raise JsonError(f"{PREFIX}({self._where(place)}): {problem}")
 
     def _where(self, place: int) -> str:
         before = self.data[:place]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from edge.app import ActorConfig, App, Parts
 from edge.attendance import Attendance
@@ -33,28 +33,19 @@ if TYPE_CHECKING:
     from edge.blocks.workflow.service import WorkflowService
 
 log = logging.getLogger("dapr.runtime")
-T = TypeVar("T")
 
 Learned = Callable[[App, ActorConfig], Awaitable[None]]
 Turned = Callable[[App, bool], Awaitable[None]]
 
 
-class OnDemand(Generic[T]):
-    """Stands for a block until somebody uses it: the first attribute makes it."""
+class OnDemand:
+    """Stands for a block until somebody uses it. make: gives the block, the same one each time."""
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make, self.made = make, None
-
-    def get(self) -> T:
-        """The block itself."""
-        made: T | None = self.made
-        if made is None:
-            made = self._make()
-            self.made = made  # type: ignore[assignment]
-        return made
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.get(), name)
+        return getattr(self._make(), name)
 
 
 @dataclass(slots=True)
