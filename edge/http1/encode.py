@@ -14,8 +14,8 @@ SWITCH_TO_H2 = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgr
 LAST_CHUNK = b"0\r\n\r\n"
 
 _OURS = frozenset({"connection", "content-length", "date", "keep-alive", "transfer-encoding", "upgrade"})
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _PHRASES = {
@@ -42,8 +42,8 @@ class Prefixes(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         prefix = ""
-        if _NAME.fullmatch(name) and name.lower() not in _OURS:
-            prefix = "-".join(part.capitalize() for part in name.split("-")) + ": "
+        if NAME.fullmatch(name) and name.lower() not in _OURS:
+            prefix = canonical(name) + ": "
         if len(self) < MAX_CACHED_NAMES:
             self[name] = prefix
         return prefix
@@ -127,12 +127,17 @@ class Encoder:
         for name, value in response.headers:
             prefix = prefixes[name]
             if not value.isprintable():
-                value = _CONTROL.sub(" ", value)  # as Go does with line breaks: no header can bring another
+                value = CONTROL.sub(" ", value)  # as Go does with line breaks: no header can bring another
             if prefix:
                 text += f"{prefix}{value}\r\n"
             else:
                 ours = {name.lower(): value} if ours is None else {**ours, name.lower(): value}
         return text, ours
+
+
+def canonical(name: str) -> str:
+    """`content-type` → `Content-Type` (Go's textproto.CanonicalMIMEHeaderKey)."""
+    return "-".join(part.capitalize() for part in name.split("-"))
 
 
 def has_body(status: int) -> bool:

@@ -128,10 +128,9 @@ def _framing(headers: Headers, version: str) -> Block:
         raise Refused
     if get("expect", "100-continue").lower() != "100-continue":
         raise Refused("417 Expectation Failed", "")
-    keep = version == "1.1" if get("connection") is None else keeps_alive(headers, version)
     length, coding = get("content-length"), get("transfer-encoding")
     size = int(length) if length is not None else 0 if coding is None else _chunked(coding, version)
-    return Block(headers, size, keep, get("upgrade") is not None)
+    return Block(headers, size, keeps_alive(headers, version), get("upgrade") is not None)
 
 
 def _version(protocol: bytes) -> str:
@@ -144,6 +143,8 @@ def _version(protocol: bytes) -> str:
 
 def keeps_alive(headers: Headers, version: str) -> bool:
     """RFC 9112 §9.3: `close` ends it, HTTP/1.0 must ask for it."""
+    if headers.get("connection") is None:
+        return version != "1.0"
     tokens = {token.strip() for value in headers.get_all("connection") for token in value.lower().split(",")}
     return "close" not in tokens and (version != "1.0" or "keep-alive" in tokens)
 

@@ -51,8 +51,11 @@ class ByteStream:
         self._wake()
 
     def finish(self) -> None:
-        """No more pieces: the body is complete."""
+        """No more pieces: the body is complete, what else the connection brings may come."""
         self._ended = True
+        if self._paused:
+            self._resume()
+        self._pause = None
         self._wake()
 
     def fail(self, error: BaseException) -> None:
