@@ -105,7 +105,7 @@ class Log:
         """Nothing is kept for it any more."""
         self.consumers.pop(consumer, None)
         query = "DELETE FROM pubsub_consumer WHERE pubsub=? AND app=? AND topic=?"
-        await self._database.write(lambda tx: tx.execute(query, (self._pubsub, *consumer)) and None)
+        await self._database.write(lambda tx: tx.execute(query, (self._pubsub, *consumer)))
 
     def last(self) -> int:
         """The highest number given so far."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -90,7 +90,7 @@ class PubSub:
         if len(live) == 1 and not keep:
             await live[0].deliver(message)
             return
-        steps: list[object] = [one.deliver(message) for one in live]
+        steps: list[Awaitable[object]] = [one.deliver(message) for one in live]
         if not keep:
             await _all(steps)
             return
@@ -164,9 +164,9 @@ class PubSub:
             pause = min(pause * 2, LONGEST_PAUSE)
 
 
-async def _all(steps: list[object]) -> None:
+async def _all(steps: Sequence[Awaitable[object]]) -> None:
     """Run coroutines side by side to their end; the first failure is raised then."""
-    results = await asyncio.gather(*steps, return_exceptions=True)  # type: ignore[call-overload]
+    results = await asyncio.gather(*steps, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
