@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from components._mqtt import frames
 from components._mqtt.topics import has_wildcard, matcher
 from edge.component import Deliver
+from edge.errors import Closed
 from edge.model import Message
 
 log = logging.getLogger("dapr.contrib")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 MOST_WAITING, MOST_BYTES = 1000, 8 << 20
 MOST_TOPICS = 4096
+ORPHANED = 60.0
+"""Seconds after which a message that no subscription wants counts as one of a filter that the broker remembers and nobody else."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +63,7 @@ class Inbound:
         self._before: dict[int, Arrival] = {}
         self._second: dict[int, Arrival] = {}
         self._orphans: list[Arrival] = []
+        self._orphanage: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
         self._waiting = self._waiting_bytes = 0
@@ -86,6 +90,7 @@ class Inbound:
                 self._start(subscriber, arrival)
             else:
                 self._orphans.append(arrival)
+        self._expect_no_one()
         return subscriber
 
     def remove(self, subscriber: Subscriber) -> None:
@@ -95,7 +100,7 @@ class Inbound:
         self._known.clear()
         if subscriber.retrier is not None:
             subscriber.retrier.cancel()
-        self._orphans += sorted([*subscriber.failed, *subscriber.held], key=_number)
+        self._keep_orphans(*sorted([*subscriber.failed, *subscriber.held], key=_number))
 
     def _matching(self, topic: str) -> tuple[Subscriber, ...]:
         found = self._known.get(topic)
@@ -131,7 +136,7 @@ class Inbound:
     def _offer(self, arrival: Arrival, subscribers: Sequence[Subscriber]) -> None:
         if not subscribers:
             if arrival.qos:
-                self._orphans.append(arrival)
+                self._keep_orphans(arrival)
             else:
                 self._weigh(arrival, -1)
             return
@@ -141,6 +146,29 @@ class Inbound:
                 subscriber.held.append(arrival)
             else:
                 self._start(subscriber, arrival)
+
+    def _keep_orphans(self, *arrivals: Arrival) -> None:
+        """Unacknowledged, they wait for a subscriber: an app may come after its messages."""
+        self._orphans += arrivals
+        if arrivals:
+            self._expect_no_one()
+
+    def _expect_no_one(self) -> None:
+        """Give the orphans up some time after the last subscription, unless there is none at all: the app is still to come."""
+        if self._orphanage is not None:
+            self._orphanage.cancel()
+        self._orphanage = asyncio.get_running_loop().call_later(ORPHANED, self._give_up_orphans) if self._orphans else None
+
+    def _give_up_orphans(self) -> None:
+        self._orphanage = None
+        if not self._subscribers:
+            return
+        topics = sorted({arrival.message.topic for arrival in self._orphans})
+        log.warning("%d messages have no subscription here and are dropped (topics %s)", len(self._orphans), ", ".join(topics[:5]))
+        orphans, self._orphans = self._orphans, []
+        for arrival in orphans:
+            arrival.open = 1
+            self._taken(arrival)
 
     def _weigh(self, arrival: Arrival, sign: int) -> None:
         self._waiting += sign
@@ -180,7 +208,8 @@ class Inbound:
     def _failed(self, subscriber: Subscriber, arrival: Arrival, error: Exception) -> None:
         subscriber.failed.append(arrival)
         if subscriber.retrier is None and not self._closed:
-            log.warning("Messages of %s wait, the last was not taken: %s", subscriber.topic_filter, error)
+            level = logging.DEBUG if isinstance(error, Closed) else logging.WARNING
+            log.log(level, "Messages of %s wait, the last was not taken: %s", subscriber.topic_filter, error)
             subscriber.retrier = asyncio.create_task(self._retry(subscriber), name=f"mqtt-retry[{subscriber.topic_filter}]")
             self._tasks.add(subscriber.retrier)
             subscriber.retrier.add_done_callback(self._tasks.discard)
@@ -194,10 +223,10 @@ class Inbound:
                 await subscriber.deliver(subscriber.failed[0].message)
             except Exception as error:
                 log.debug("%s: still not taken: %s", subscriber.topic_filter, error)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
             else:
                 self._taken(subscriber.failed.pop(0))
-                pause = 0.0 if subscriber.failed else FIRST_PAUSE
+                pause = 0.0
         subscriber.retrier = None
         while subscriber.held:
             self._start(subscriber, subscriber.held.popleft())
@@ -223,6 +252,8 @@ class Inbound:
     async def close(self, grace: float) -> None:
         """Take nothing new; give what is in deliver() `grace` seconds, then cancel it."""
         self._closed = True
+        if self._orphanage is not None:
+            self._orphanage.cancel()
         for subscriber in self._subscribers:
             if subscriber.retrier is not None:
                 subscriber.retrier.cancel()
