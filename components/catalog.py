@@ -4,6 +4,10 @@ from __future__ import annotations
 
 CATALOG: dict[str, str] = {
     "bindings.mqtt3/v1": "components.bindings.mqtt3:Binding",
+    "configuration.sqlite/v1": "components.configuration.sqlite:Store",
+    "crypto.dapr.jwks/v1": "components.crypto.dapr_jwks:Provider",
+    "crypto.dapr.localstorage/v1": "components.crypto.dapr_localstorage:Provider",
+    "lock.sqlite/v1": "components.lock.sqlite:Store",
     "pubsub.in-memory/v1": "components.pubsub.in_memory:PubSub",
     "pubsub.mqtt3/v1": "components.pubsub.mqtt3:PubSub",
     "pubsub.sqlite/v1": "components.pubsub.sqlite:PubSub",

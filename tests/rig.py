@@ -61,14 +61,16 @@ class Rig:
         return sum(lane.pending for lane in self.journal.stats(prefix))
 
 
-async def open_part(folder: Path, tasks: Tasks, name: str, type_: str, app_ids: Sequence[str] = ("app",), **raw: str) -> Part:
-    """An open component, as the daemon opens it."""
+async def open_part(
+    folder: Path, tasks: Tasks, shared: Database, name: str, type_: str, app_ids: Sequence[str] = ("app",), **raw: str
+) -> Part:
+    """An open component, as the daemon opens it. shared: the daemon's own file."""
     class_ = load(type_, "v1")
     metadata, problems = parse(class_.Metadata, raw)
     assert not problems, problems
 
     async def database() -> Database:
-        raise AssertionError("no component of these tests shares the daemon's file")
+        return shared
 
     context = Context(name, tuple(app_ids), "default", folder, tasks, database)
     component = class_(metadata, context)
@@ -99,7 +101,7 @@ async def rig(
         database = await up.enter_async_context(Database.open(folder / "edged.db"))
         journal = await up.enter_async_context(Journal.open(database))
         opening = await up.enter_async_context(Tasks("components"))
-        opened = [await open_part(folder, opening, name, type_, (app_id,), **raw) for name, (type_, raw) in components.items()]
+        opened = [await open_part(folder, opening, database, name, type_, (app_id,), **raw) for name, (type_, raw) in components.items()]
         for part in opened:
             up.push_async_callback(part.component.close)
         parts = Parts(opened)

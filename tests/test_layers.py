@@ -18,7 +18,7 @@ LAYERS = {
     "edge.host": 6, "edge.attendance": 6, "edge.runtime": 6, "edge.cli": 6, "edge.__main__": 6,
 }  # fmt: skip
 APART = [("edge.channel", "edge.blocks"), ("edge.api.http", "edge.api.grpc")]
-COMPONENTS_MAY = ("edge.database", "edge.http1.client", "edge.http1.messages", "edge.version")
+COMPONENTS_MAY = ("edge.database", "edge.http1.client", "edge.http1.messages", "edge.http1.streams", "edge.version")
 
 
 def module_name(path: Path) -> str:

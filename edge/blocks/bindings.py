@@ -139,7 +139,6 @@ class BindingCourier:
     def _failed(self, failures: int, reason: str, code: int) -> Outcome:
         pause = self._attempts.pause(failures + 1, code)
         if pause is None:
-            log.warning("event of binding %s is dead: %s", self._part.name, reason)
             return Outcome(End.DEAD, reason)
         return Outcome(End.AGAIN, reason, pause)
 

@@ -191,10 +191,10 @@ class TopicCourier:
 
     async def _dead(self, message: Message, reason: str) -> Outcome:
         """It failed for good: to the dead-letter topic, else to the dead lane."""
-        log.warning("%s", reason)
         topic = self._to.subscription.dead_letter_topic
         if not topic:
             return Outcome(End.DEAD, reason)
+        log.warning("%s", reason)
         return await self._forward(message, topic) or GONE
 
     async def _forward(self, message: Message, topic: str) -> Outcome | None:

@@ -30,11 +30,15 @@ FULL_DELAY = 1.0
 
 @record
 class LaneSettings:
-    """name: of the journal's lane. ordered: a message that fails holds back those behind it."""
+    """name: of the journal's lane. ordered: a message that fails holds back those behind it.
+
+    hold: seconds for which a message may be without a row in mode either.
+    """
 
     name: str
     mode: str = "either"
     ordered: bool = False
+    hold: float = HOLD
 
 
 class Item:
@@ -69,7 +73,7 @@ class InLane:
     """
 
     def __init__(self, settings: LaneSettings, journal: Journal, gate: Gate, tasks: Tasks) -> None:
-        self.name, self.ordered = settings.name, settings.ordered
+        self.name, self.ordered, self._hold = settings.name, settings.ordered, settings.hold
         self.mode = settings.mode if settings.mode in MODES else "either"
         self._journal, self._gate, self._tasks = journal, gate, tasks
         self._loop = asyncio.get_running_loop()
@@ -92,7 +96,7 @@ class InLane:
         item = Item(message, None, waiter, self._loop.time())
         self._bare[item] = None
         if self._sweep is None and self.mode == "either":
-            self._sweep = self._loop.call_later(HOLD, self._on_sweep)
+            self._sweep = self._loop.call_later(self._hold, self._on_sweep)
         self._load(item)
         await waiter
 
@@ -120,8 +124,8 @@ class InLane:
         for item in self._bare:
             if item.writing:
                 continue
-            if now - item.since < HOLD:
-                self._sweep = self._loop.call_later(max(item.since + HOLD - now, 0.001), self._on_sweep)
+            if now - item.since < self._hold:
+                self._sweep = self._loop.call_later(max(item.since + self._hold - now, 0.001), self._on_sweep)
                 break
             overdue.append(item)
         if overdue:
@@ -224,6 +228,7 @@ class InLane:
                 self._behind = True
                 await self._journal.retry(entry, outcome.after, outcome.reason)
             case End.DEAD:
+                log.warning("%s: message %d is dead: %s", self.name, entry.seq, outcome.reason)
                 await self._journal.bury(entry, outcome.reason)
 
     async def close(self) -> None:
@@ -236,7 +241,8 @@ class InLane:
             self._sweep.cancel()
         for item in self._bare:
             item.refuse(Closed(f"{self.name} is not subscribed any more"))
-        self._journal.release(*(item.entry for item in self._items if item.entry is not None))
+        if rows := [item.entry for item in self._items if item.entry is not None]:
+            self._journal.release(*rows)
         self._items.clear()
         self._bare.clear()
 

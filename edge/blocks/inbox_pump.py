@@ -92,13 +92,20 @@ class SingleLane(InLane):
                     return  # overtaken: another worker serves the topic
                 if self._turns:
                     break
-        finally:
-            if self._busy.get(topic) == mine:
-                del self._busy[topic]
-                if queue:
-                    self._give_turn(topic)
-                else:
-                    self._queues.pop(topic, None)
+        except Exception:
+            self._leave(topic, mine)
+            raise
+        self._leave(topic, mine)
+
+    def _leave(self, topic: str, mine: float) -> None:
+        """This worker serves the topic no more, unless another one took over."""
+        if self._busy.get(topic) != mine:
+            return
+        del self._busy[topic]
+        if self._queues.get(topic):
+            self._give_turn(topic)
+        else:
+            self._queues.pop(topic, None)
 
     async def _deliver(self, item: Item) -> None:
         try:

@@ -16,7 +16,7 @@ from edge.blocks import query as query_language
 from edge.blocks.encryption import Cipher
 from edge.blocks.refusals import error_text, options_error, refusal
 from edge.component import BulkGet, BulkSet, Feature, Queryable, ReadsNow, Transactional
-from edge.errors import ComponentError, EdgeError, EtagInvalid, EtagMismatch, Link, ResourceInfo, Violation
+from edge.errors import ComponentError, EdgeError, EtagInvalid, EtagMismatch, Link, ResourceInfo, Unavailable, Violation
 from edge.model import NO_METADATA, BulkItem, DeleteItem, QueryResult, SetItem, StateItem
 
 SEPARATOR = "||"
@@ -46,6 +46,10 @@ class TransactionalOutbox(Protocol):
         ...
 
 
+class Wait(Exception):
+    """The answer takes time: await the coroutine of the same name."""
+
+
 class StateService:
     """The state API of all apps."""
 
@@ -68,10 +72,7 @@ class StateService:
 
 
 class Store:
-    """One state store in the eyes of one app. Keys are the app's; errors are EdgeErrors of the state API.
-
-    get_now: answers without waiting, None where the store or a policy needs time: then `get`.
-    """
+    """One state store in the eyes of one app. Keys are the app's; errors are EdgeErrors of the state API."""
 
     def __init__(self, app: App, part: Part, policy: Run | None = None, outbox: TransactionalOutbox | None = None) -> None:
         self.app, self.part, self.name = app, part, part.name
@@ -81,7 +82,6 @@ class Store:
         self._prefix = key_prefix(app, part)
         self._cipher = Cipher.of(part)
         self._lookup = part.component.get_now if policy is None and isinstance(part.component, ReadsNow) else None
-        self.get_now = self._get_now if self._lookup is not None else None
 
     # --- keys
     def stored_key(self, key: str) -> str:
@@ -102,16 +102,23 @@ class Store:
         return stored.split(SEPARATOR, 2)[1] if SEPARATOR in stored else stored
 
     # --- one key
-    def _get_now(self, key: str) -> StateItem | None:
+    def get_now(self, key: str) -> StateItem | None:
+        """The value without waiting. Raises as `get`, and Wait when that takes time here: then `get`."""
+        if self._lookup is None:
+            raise Wait
         try:
-            assert self._lookup is not None
             return self._opened(self._lookup(self.stored_key(key)))
+        except Unavailable:
+            raise Wait from None
         except ComponentError as error:
             raise self._get_failed(key, error) from error
 
     async def get(self, key: str) -> StateItem | None:
         """The value, None when there is none. Raises STATE_GET, STATE_ILLEGAL_KEY."""
-        stored = self.stored_key(key)
+        try:
+            return self.get_now(key)
+        except Wait:
+            stored = self.stored_key(key)
         try:
             return self._opened(await self._run(lambda: self._component.get(stored)))
         except ComponentError as error:

@@ -15,7 +15,7 @@ from edge import errors
 from edge.app import App, AppUnavailable, Delivery, Part, Parts
 from edge.blocks.delivery import Deliver, DeliverBulk, Forward, Router, Target, TopicCourier
 from edge.blocks.gate import Gate, Gates
-from edge.blocks.inbox_lane import InLane, LaneSettings
+from edge.blocks.inbox_lane import HOLD, InLane, LaneSettings
 from edge.blocks.inbox_pump import BulkLane, SingleLane
 from edge.blocks.intake import Intake, Memory
 from edge.blocks.pubsub import wire_topic
@@ -29,6 +29,7 @@ from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.runtime.processor.subscription")
 FETCH_DELAYS = (1.0, 60.0)
+LOCAL_HOLD = 0.005  # the publisher waits for it
 ORDERED = frozenset(("1", "t", "true", "y", "yes", "on"))
 
 Stop = Callable[[], Awaitable[None]]
@@ -184,7 +185,8 @@ class SubscriptionManager:
         courier = TopicCourier(Target(app, part, subscription, deliver, deliver_bulk, self._forward, attempts, prefix))
         mode = part.properties.get("durability", "either").lower() if journalled else "none"
         ordered = subscription.metadata.get("ordered", "").lower() in ORDERED
-        settings = LaneSettings(name, mode, ordered)
+        hold = HOLD if part.component.journal_out else LOCAL_HOLD
+        settings = LaneSettings(name, mode, ordered, hold)
         if subscription.bulk.enabled:
             return BulkLane(settings, subscription.bulk, courier, self._journal, gate, self._tasks)
         return SingleLane(settings, courier, self._journal, gate, self._tasks)

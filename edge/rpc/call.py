@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -34,9 +35,12 @@ class Method:
     stream: StreamHandler | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallHead:
-    """What a call's first header block says; the same block again gives the same object. timeout: seconds, 0 = none."""
+    """What a call's first header block says; the same block again gives the same object. timeout: seconds, 0 = none.
+
+    context: what a front found out from the fields, for it to keep.
+    """
 
     path: str
     fields: Sequence[Field]
@@ -44,6 +48,7 @@ class CallHead:
     timeout: float
     encoding: str
     length: int
+    context: Any = None
 
     def metadata(self) -> list[Field]:
         """As grpc-go shows it to a server (`:authority`, `user-agent` and `content-type` included)."""
@@ -58,9 +63,13 @@ class CallHead:
 
 
 class Call(Stream):
-    """The common part. initial, trailing: metadata that the handler adds to the answer's head and end (wire form)."""
+    """The common part. initial, trailing: metadata that the handler adds to the answer's head and end (wire form).
+
+    began: monotonic seconds, kept only where a `done` is told.
+    """
 
     connection: ServerConnection
+    began = 0.0
     initial: Sequence[Field] = ()
     trailing: Sequence[Field] = ()
     _headers_sent = False
@@ -76,6 +85,8 @@ class Call(Stream):
         self.receive_left = connection.limits.stream_window
         self.head = call
         self.expected = call.length
+        if connection.service.done is not None:
+            self.began = time.monotonic()
 
     @property
     def path(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.rpc.frames import (
     ACK,
@@ -76,6 +76,10 @@ class Limits:
     ping_timeout: float = 5.0
     min_ping: float = 0.0
     idle: float = 180.0
+
+    def with_header_list(self, size: int) -> Limits:
+        """The same with another `max_header_list`."""
+        return replace(self, max_header_list=size)
 
 
 class Connection(asyncio.BufferedProtocol):

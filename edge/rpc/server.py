@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from edge.errors import Grpc
 from edge.rpc.call import Call, CallHead, Method, StreamCall, StreamHandler, UnaryCall, UnaryHandler
@@ -24,6 +25,12 @@ MEMORY = 256  # header blocks remembered per connection
 LIMITS = Limits(min_ping=8.0)
 
 
+class Methods(Protocol):
+    """Methods by full path; a dict is one."""
+
+    def get(self, path: str, /) -> Method | None: ...
+
+
 def render(error: Exception) -> RpcError:
     """The default for an exception that no front knows: a bug."""
     log.error("a gRPC handler failed", exc_info=error)
@@ -38,7 +45,7 @@ class Service:
     render: exception -> status. done: told of every ended call with its status. max_receive, max_send: bytes of a message, <= 0 none.
     """
 
-    methods: Mapping[str, Method]
+    methods: Methods
     unknown: StreamHandler | None = None
     intercept: Callable[[Call], None] | None = None
     render: Callable[[Exception], RpcError] = render

@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from edge.api.grpc.context import NO_CONTEXT, Context
 from edge.app import App
 from edge.blocks import Blocks
 from edge.rpc.status import RpcError
 
-__all__ = ["Call", "RpcError", "Streaming", "Unary"]
+__all__ = ["Call", "Direct", "RpcError", "Streaming", "Unary"]
 
 
-@dataclass(slots=True)
 class Call:
-    """metadata: lower-case names, values text (bytes for `-bin`), in order. headers: initial metadata of the answer, to be added to."""
+    """The caller, what it sent, and `headers`: initial metadata of the answer, to be added to."""
 
-    app: App
-    blocks: Blocks
-    metadata: Sequence[tuple[str, str | bytes]] = ()
-    traceparent: str = ""
-    tracestate: str = ""
-    baggage: str = ""
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    __slots__ = ("_context", "app", "blocks", "headers")
+
+    def __init__(self, app: App, blocks: Blocks, context: Context = NO_CONTEXT) -> None:
+        self.app, self.blocks, self._context = app, blocks, context
+        self.headers: list[tuple[str, str]] = []
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """Lower-case names, values text (bytes for `-bin`), in order; the API token is not among them."""
+        return self._context.metadata
+
+    @property
+    def traceparent(self) -> str:
+        """A valid W3C traceparent, or ""."""
+        return self._context.traceparent
+
+    @property
+    def tracestate(self) -> str:
+        return self._context.tracestate
+
+    @property
+    def baggage(self) -> str:
+        return self._context.baggage
 
     def get(self, name: str) -> str:
         """The first value of a metadata key, "" when absent."""
         return next((value for key, value in self.metadata if key == name and isinstance(value, str)), "")
 
 
-Unary = Callable[[Call, Any], Awaitable[Any]]
-"""(call, request message) -> response message; raises EdgeError or RpcError."""
+Unary = Callable[[Call, Any], "Any | Awaitable[Any]"]
+"""(call, request message) -> response message, at once or awaited; raises EdgeError or RpcError."""
 
 
 class Streaming(Protocol):
     """(call, request messages) -> response messages; for server streams the request stream has one message."""
 
     def __call__(self, call: Call, requests: AsyncIterator[Any]) -> AsyncIterator[Any]: ...
+
+
+Direct = Callable[[Call, Any], Awaitable[None]]
+"""(call, the wire's StreamCall): for handlers that send from several places."""

@@ -51,7 +51,7 @@ def _delete_item(message: Any) -> DeleteItem:
 
 async def get_state(call: Call, request: Any) -> Any:
     store = call.blocks.state.store(call.app, request.store_name)
-    item = store.get_now(request.key) if store.get_now is not None else await store.get(request.key)
+    item = await store.get(request.key)
     if item is None:
         return state_pb2.GetStateResponse()
     return state_pb2.GetStateResponse(data=item.data, etag=item.etag or "", metadata=item.metadata)

@@ -11,9 +11,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 from edge import errors
+from edge.api.baggage import problem
 from edge.api.http import trace
 from edge.api.http.answers import render, text
-from edge.api.http.baggage import problem
 from edge.api.http.call import Answer, Call
 from edge.api.http.cors import Cors
 from edge.api.http.router import Router, clean

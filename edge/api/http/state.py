@@ -12,7 +12,7 @@ from edge import errors, gostruct
 from edge.api.http import answers
 from edge.api.http.call import Answer, Call
 from edge.api.http.router import Route
-from edge.blocks.state import Store
+from edge.blocks.state import Store, Wait
 from edge.errors import EdgeError
 from edge.gofloat import decode
 from edge.gojson import encode, escape, parse
@@ -53,9 +53,10 @@ def _store(call: Call) -> Store:
 # --- one key
 def get(call: Call) -> Answer:
     store = _store(call)
-    if store.get_now is None:
+    try:
+        return _found(store.get_now(call.params[1]))
+    except Wait:
         return _get_later(store, call.params[1])
-    return _found(store.get_now(call.params[1]))
 
 
 async def _get_later(store: Store, key: str) -> Response:

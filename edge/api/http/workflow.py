@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from edge import errors
+from edge.api.http import answers
 from edge.api.http.call import Call
-from edge.api.http.render import json_response
 from edge.api.http.router import Route
 from edge.errors import EdgeError
 from edge.gojson import encode
@@ -24,7 +24,7 @@ EMPTY = b"{}"
 
 async def _body(call: Call) -> bytes:
     try:
-        return call.request.data if call.request.data is not None else await call.request.body()
+        return await call.body()
     except BodyTooLarge as error:
         raise EdgeError(errors.BODY_READ, error=error) from error
 
@@ -32,16 +32,16 @@ async def _body(call: Call) -> bytes:
 async def start(call: Call) -> Response:
     """The body is the input, as text; 202 with the id."""
     data = (await _body(call)).decode("utf-8", "replace")
-    started = await call.blocks.workflow.start(call.app, call.parameters[1], call.query("instanceID"), data)
-    return json_response(b'{"instanceID":' + encode(started) + b"}", 202)
+    started = await call.blocks.workflow.start(call.app, call.params[1], call.argument("instanceID"), data)
+    return answers.data(b'{"instanceID":' + encode(started) + b"}", status=202)
 
 
 async def get(call: Call) -> Response:
-    instance_id = call.parameters[1]
+    instance_id = call.params[1]
     info = await call.blocks.workflow.get(call.app, instance_id)
     if info is None:
         raise EdgeError(errors.WORKFLOW_NOT_FOUND, id=instance_id)
-    return json_response(_encoded(info))
+    return answers.data(_encoded(info))
 
 
 def _encoded(info: WorkflowInfo) -> bytes:
@@ -68,8 +68,8 @@ def _order(method: str) -> Callable[[Call], Awaitable[Response]]:
     async def handler(call: Call) -> Response:
         body = await _body(call)
         _check_object(body)
-        await getattr(call.blocks.workflow, method)(call.app, call.parameters[1])
-        return json_response(EMPTY, 202)
+        await getattr(call.blocks.workflow, method)(call.app, call.params[1])
+        return answers.data(EMPTY, status=202)
 
     handler.__name__ = method
     return handler
@@ -92,8 +92,8 @@ def _check_object(body: bytes) -> None:
 
 async def raise_event(call: Call) -> Response:
     data = (await _body(call)).decode("utf-8", "replace")
-    await call.blocks.workflow.raise_event(call.app, call.parameters[1], call.parameters[2], data or None)
-    return json_response(EMPTY, 202)
+    await call.blocks.workflow.raise_event(call.app, call.params[1], call.params[2], data or None)
+    return answers.data(EMPTY, status=202)
 
 
 def _routes(version: str) -> list[Route]:

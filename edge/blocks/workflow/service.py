@@ -49,6 +49,11 @@ class WorkflowService:
             self._made = made  # type: ignore[assignment]
         return made
 
+    @property
+    def started(self) -> bool:
+        """Somebody used workflows already."""
+        return self._made is not None
+
     async def start(self, app: App, name: str, instance_id: str | None, data: str | None, start: str | None = None) -> str:
         """Store a new instance and answer its id. start: RFC 3339. Raises EdgeError."""
         if not name:

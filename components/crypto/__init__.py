@@ -1,0 +1,1 @@
+"""Crypto providers: keys that do not leave them."""

@@ -1,0 +1,38 @@
+"""Calls for other apps: whatever service nobody here has is passed on by metadata, raw bytes both ways (grpc-api.md §16)."""
+
+from __future__ import annotations
+
+from edge.api.grpc.call import Call, RpcError
+from edge.api.grpc.rpcs import DAPR
+from edge.app import AppUnavailable
+from edge.errors import Grpc
+from edge.rpc.call import StreamCall
+from edge.rpc.proxy import forward as pass_on
+from edge.rpc.status import metadata
+
+CALLEE, APP_ID = "dapr-callee-app-id", "dapr-app-id"
+TOKEN = "dapr-api-token"
+NO_TARGET = "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
+UNKNOWN_METHOD = "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found"
+NOT_PASSED = frozenset((":authority", "content-type", "user-agent", TOKEN, APP_ID, "grpc-accept-encoding"))
+
+
+def names_app(call: Call) -> bool:
+    """The caller says which app the call is for."""
+    return any(name in (CALLEE, APP_ID) for name, _ in call.metadata)
+
+
+async def forward(call: Call, wire: StreamCall) -> None:
+    """Serve the call by the app that its metadata name. Raises RpcError; texts are daprd's."""
+    if wire.path.count("/") < 2:  # noqa: PLR2004
+        raise RpcError(Grpc.UNIMPLEMENTED, f'malformed method name: "{wire.path}"')
+    if not names_app(call):
+        raise RpcError(Grpc.UNKNOWN, UNKNOWN_METHOD if wire.path.startswith(DAPR) else NO_TARGET)
+    names = dict(reversed([(name, value) for name, value in call.metadata if isinstance(value, str)]))
+    target = names.get(CALLEE) or names.get(APP_ID, "")
+    try:
+        found = await call.blocks.invoke.grpc_target(call.app, target)
+    except AppUnavailable as error:
+        raise RpcError(Grpc.UNKNOWN, str(error)) from error
+    passed = [field for field in metadata(wire.head.fields) if field[0] not in NOT_PASSED]
+    await pass_on(wire, found.channel, wire.path, [*passed, *found.metadata])
