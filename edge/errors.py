@@ -264,6 +264,7 @@ CONFIG_SUBSCRIBE = Code(
     "failed to subscribe {keys} from Configuration store {name}: {error}",
     basic=True,
 )
+APP_CHANNEL_NIL = Code(500, "ERR_APP_CHANNEL_NIL", Grpc.INTERNAL, "app channel is not initialized. {error}")
 LOCK_NOT_CONFIGURED = Code(500, "ERR_LOCK_STORE_NOT_CONFIGURED", Grpc.FAILED_PRECONDITION, "lock store is not configured")
 LOCK_NOT_FOUND = Code(400, "ERR_LOCK_STORE_NOT_FOUND", Grpc.INVALID_ARGUMENT, "lock store {name} not found")
 LOCK_MALFORMED = Code(400, "ERR_MALFORMED_REQUEST", Grpc.INVALID_ARGUMENT, "{error}")

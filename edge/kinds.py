@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from edge.record import record
 from edge.spec import meta
 
+DURABILITY = "When a message counts as accepted, where a broker acknowledges: on disk or with the broker, on disk, with the broker."
+
 
 @record
 class StateFields:
@@ -31,6 +33,7 @@ class PubSubFields:
     subscription_scopes: str = meta("", doc="Topics an app may subscribe, written the same way.")
     allowed_topics: tuple[str, ...] = meta((), doc="If given, no other topic can be used.")
     protected_topics: tuple[str, ...] = meta((), doc="Topics only for apps that a scope names for them.")
+    durability: str = meta("either", doc=DURABILITY, choices=("either", "journal", "broker"))
 
 
 @record
@@ -39,6 +42,7 @@ class BindingFields:
 
     direction: str = meta("", doc="`input`, `output` or both, comma separated; empty = what the type can and the app wants.")
     route: str = meta("", doc="Path of the app that gets input events; default: the component's name.")
+    durability: str = meta("either", doc=DURABILITY, choices=("either", "journal", "broker"))
 
 
 @record

@@ -249,6 +249,9 @@ class InvokeResponse:
     body: bytes | AsyncIterator[bytes] = b""
     content_type: str | None = None
     grpc_status: tuple[int, str] | None = None
+    grpc_details: bytes = b""
+    """A serialized google.rpc.Status of the gRPC app, or empty."""
+    trailers: Sequence[tuple[str, str]] = ()
 
 
 # --- configuration, lock

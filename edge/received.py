@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from edge import gojson
 from edge.events import CLOUD_EVENT, OCTETS, SOURCE, TYPE, content_is, new_id
@@ -51,7 +52,7 @@ def _wrap_raw(message: Message, pubsub: str, topic: str) -> Received:
     event: dict[str, Any] = {
         "data_base64": base64.b64encode(message.data).decode(),
         "datacontenttype": OCTETS,
-        "id": message.id or new_id(),
+        "id": _uuid_of(message.id),
         "pubsubname": pubsub,
         "source": SOURCE,
         "specversion": "1.0",
@@ -66,6 +67,16 @@ def _wrap_raw(message: Message, pubsub: str, topic: str) -> Received:
     if "tracestate" in metadata:
         event["tracestate"] = metadata["tracestate"]
     return Received(gojson.encode(event), event)
+
+
+def _uuid_of(id_: str) -> str:
+    """The wrapping event's id: a UUID as daprd's, the same one at each redelivery of a message that has an id."""
+    if not id_:
+        return new_id()
+    try:
+        return str(UUID(id_))
+    except ValueError:
+        return str(uuid5(NAMESPACE_OID, id_))
 
 
 def _binary_mode(message: Message, content_type: str) -> Received:

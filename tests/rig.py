@@ -20,6 +20,7 @@ from edge.channel.http import HttpChannel
 from edge.component import Context
 from edge.database import Database
 from edge.journal import Journal
+from edge.kinds import fields_of
 from edge.model import Subscription
 from edge.registry import load
 from edge.spec import parse
@@ -66,7 +67,7 @@ async def open_part(
 ) -> Part:
     """An open component, as the daemon opens it. shared: the daemon's own file."""
     class_ = load(type_, "v1")
-    metadata, problems = parse(class_.Metadata, raw)
+    metadata, problems = parse(class_.Metadata, raw, fields_of(type_.partition(".")[0]))
     assert not problems, problems
 
     async def database() -> Database:

@@ -43,7 +43,8 @@ def put(tx: sqlite3.Connection, table: str, key: str, value: str, metadata: Mapp
     """Set an item; its new version is returned: one more than the old, from 1."""
     row = tx.execute(f"SELECT version FROM {table} WHERE key = ?", (key,)).fetchone()
     version = str(int(row[0]) + 1 if row is not None and row[0].isdigit() else 1)
-    sql = f"INSERT INTO {table} VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET value=excluded.value, version=excluded.version, metadata=excluded.metadata"
+    changes = "value=excluded.value, version=excluded.version, metadata=excluded.metadata"
+    sql = f"INSERT INTO {table} (key, value, version, metadata) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET {changes}"
     tx.execute(sql, (key, value, version, json.dumps(dict(metadata or {}))))
     return version
 

@@ -5,15 +5,18 @@ Source: dapr pkg/messaging/direct_messaging.go @1.18.3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from edge import errors
 from edge.app import App, AppUnavailable
 from edge.blocks.names import normal_method
 from edge.errors import EdgeError
 from edge.model import InvokeRequest, InvokeResponse
+
+if TYPE_CHECKING:
+    from edge.rpc.client import Channel
 
 URLS = ("http://", "https://")
 
@@ -35,6 +38,18 @@ class Sidecars(Protocol):
         """Raises AppUnavailable, EdgeError (403 of the callee's access control)."""
         ...
 
+    async def grpc_target(self, app: App, app_id: str, namespace: str) -> GrpcTarget:
+        """Raises AppUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcTarget:
+    """Where a gRPC call is passed on to, and the metadata it needs on that way."""
+
+    channel: Channel
+    metadata: Sequence[tuple[str, str]] = ()
+
 
 class InvokeService:
     """The invocation API of all apps."""
@@ -52,6 +67,13 @@ class InvokeService:
             return await self._invoke(app, target, request)
         except AppUnavailable as error:
             raise EdgeError(errors.DIRECT_INVOKE, app=target, error=error) from error
+
+    async def grpc_target(self, app: App, target: str) -> GrpcTarget:
+        """Where a gRPC call for `target` goes. Raises AppUnavailable."""
+        app_id, namespace = _split(app, target)
+        if self.sidecars is None:
+            raise AppUnavailable("no host found with the given ID")
+        return await self.sidecars.grpc_target(app, app_id, namespace)
 
     async def _invoke(self, app: App, target: str, request: InvokeRequest) -> InvokeResponse:
         request = _normal(request)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -109,7 +110,7 @@ class Fleet:
             for group in self.groups:
                 for entry in group.entries:
                     if entry.command:
-                        tasks.spawn(f"app[{entry.settings.app_id}]", lambda g=group, e=entry: self._keep(g, e))
+                        tasks.spawn(f"app[{entry.settings.app_id}]", partial(self._keep, group, entry))
         except BaseException:
             await self._up.aclose()
             raise

@@ -32,7 +32,7 @@ class Can(Flag):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A component under test. open: a fresh instance on the same server or file. wildcard: a pattern that matches `plant/1` and `plant/2`."""
+    """A component under test. open: a fresh instance on the same server or file. wildcard: matches `plant/1` and `plant/2`."""
 
     name: str
     open: Callable[..., AbstractAsyncContextManager[Any]]

@@ -24,7 +24,7 @@ def names_app(call: Call) -> bool:
 
 async def forward(call: Call, wire: StreamCall) -> None:
     """Serve the call by the app that its metadata name. Raises RpcError; texts are daprd's."""
-    if wire.path.count("/") < 2:  # noqa: PLR2004
+    if wire.path.count("/") < 2:
         raise RpcError(Grpc.UNIMPLEMENTED, f'malformed method name: "{wire.path}"')
     if not names_app(call):
         raise RpcError(Grpc.UNKNOWN, UNKNOWN_METHOD if wire.path.startswith(DAPR) else NO_TARGET)

@@ -155,7 +155,7 @@ def test_app_gets_what_it_gets_from_daprd(recorded: Row, session: dict[str, tupl
         request["body"], expected["body"] = _unpacked(request["body"]), _unpacked(expected["body"])
     if "expiration" in request["body"]:
         request["headers"], expected["headers"] = (sorted(h) for h in (request["headers"], expected["headers"]))
-    if "<time>" in filled(expected["body"]) or '"<time>' in expected["body"]:
+    if "<time>" in str(expected["body"]):
         request["headers"] = [[n, "<length>" if n == "Content-Length" else v] for n, v in request["headers"]]
         expected["headers"] = [[n, "<length>" if n == "Content-Length" else v] for n, v in expected["headers"]]
     assert request == expected

@@ -175,7 +175,9 @@ def test_answers_before_a_refusal_are_kept() -> None:
     assert written.startswith(b"HTTP/1.1 200 OK") and written.endswith(b"hello" + BAD_REQUEST)
 
 
-@pytest.mark.parametrize(("limit", "size", "passes"), [(4 << 10, 3000, True), (4 << 10, 9000, False), (2 << 10, 1500, True), (2 << 10, 7000, False)])
+@pytest.mark.parametrize(
+    ("limit", "size", "passes"), [(4 << 10, 3000, True), (4 << 10, 9000, False), (2 << 10, 1500, True), (2 << 10, 7000, False)]
+)
 def test_head_limit_has_the_slack_of_go(limit: int, size: int, passes: bool) -> None:
     data = GET + b"X-Pad: " + b"p" * size + b"\r\n\r\n"
     limits = Limits(read_buffer_bytes=limit)

@@ -1,0 +1,45 @@
+"""What `edged check` finds in YAML: the daemon's own readers, with nothing opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edge.config.plan import Plan, PlanError, read_plan
+from edge.loader import check
+
+Row = tuple[str, str, str, str]
+ADDRESS_FIELDS = ("url", "redishost", "natsurl", "host")
+
+
+def _plan(paths: Sequence[Path], configs: Sequence[Path], strict: bool) -> Plan:
+    return read_plan(list(paths), list(configs), [], os.environ, Path("/nonexistent"), strict=strict)
+
+
+def findings(paths: Sequence[Path], configs: Sequence[Path]) -> Iterator[Row]:
+    """Level, subject, text and what to do for everything that is odd in the YAML."""
+    missing = [path for path in (*paths, *configs) if not path.exists()]
+    for path in missing:
+        yield "error", str(path), "no such file or directory", "create it or correct the path"
+    if missing:
+        return
+    try:
+        plan = _plan(paths, configs, strict=True)
+    except PlanError as error:
+        for problem in error.problems:
+            yield "error", problem.where or "resources", problem.message, "correct it; the daemon does not start with it"
+        return
+    for problem in (*plan.problems, *check(plan)):
+        yield "error" if problem.fatal else "warning", problem.where or "resources", problem.message, "correct it"
+    yield "ok", "resources", f"{len(plan.components)} components, {len(plan.subscriptions)} subscriptions", ""
+
+
+def addresses(paths: Sequence[Path]) -> list[tuple[str, str]]:
+    """Names and addresses of the servers that components name in the clear."""
+    try:
+        plan = _plan(paths, (), strict=False) if all(path.exists() for path in paths) else Plan()
+    except PlanError:
+        return []
+    rows = [(c.name, e.value) for c in plan.components for e in c.metadata if e.name.lower() in ADDRESS_FIELDS]
+    return [(name, value) for name, value in rows if value]
