@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from uuid import UUID
 
 import pytest
 
@@ -38,11 +39,18 @@ def test_undecodable_payload_is_refused_in_gos_words(recorded: Row) -> None:
     assert log.endswith(": " + str(caught.value))
 
 
-def test_raw_event_keeps_the_id_of_its_message() -> None:
+def test_raw_event_has_one_uuid_per_message() -> None:
     first, second = (unwrap(Message("t", b"x", id="m1"), "hub", "t", raw=True) for _ in range(2))
+    other = unwrap(Message("t", b"x", id="m2"), "hub", "t", raw=True)
 
-    assert first.event["id"] == "m1"
+    assert UUID(first.event["id"]) != UUID(other.event["id"])
     assert first.body == second.body
+
+
+def test_raw_event_keeps_the_uuid_of_its_message() -> None:
+    id_ = "0b6e1c1e-5d2a-4c62-9d3e-6f6a1b7a0c11"
+
+    assert unwrap(Message("t", b"x", id=id_), "hub", "t", raw=True).event["id"] == id_
 
 
 def test_binary_mode_reads_attributes_from_metadata() -> None:
