@@ -1,31 +1,49 @@
 """Named points at which a test lets the process kill itself: `EDGED_CRASH_AT=after-commit:3` is SIGKILL at the third commit.
 
-Free when the variable is unset. Used by tests/crash; points are named where they stand (`reach("before-commit")`).
+Nearly free while nothing is armed. Used by tests/faults; points are named where they stand (`reach("before-commit")`).
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+
+POINTS = (
+    "before-commit",
+    "after-commit",
+    "before-journal-commit",
+    "after-journal-commit",
+    "after-puback",
+    "before-inbox-put",
+    "after-inbox-put",
+    "after-app-answer",
+    "before-checkpoint",
+    "after-checkpoint",
+    "before-prune",
+    "in-migration",
+    "in-salvage",
+)
 
 
-def _armed(setting: str) -> Callable[[str], None]:
-    wanted, _, nth = setting.partition(":")
-    left = int(nth or 1)
+class _Fuse:
+    """Which point is armed, and how often it may still be passed."""
 
-    def reach(point: str) -> None:
-        nonlocal left
-        if point == wanted:
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    return reach
+    point = ""
+    left = 0
 
 
-def _pass(point: str) -> None:
-    """No crash is asked for."""
+def arm(setting: str) -> None:
+    """`<point>[:<n>]`: the process ends at the n-th time that the point is reached; "" disarms."""
+    _Fuse.point, _, nth = setting.partition(":")
+    _Fuse.left = int(nth or 1)
 
 
-reach: Callable[[str], None] = _armed(setting) if (setting := os.environ.get("EDGED_CRASH_AT")) else _pass
+def reach(point: str) -> None:
+    """The program is at `point`."""
+    if _Fuse.point and point == _Fuse.point:
+        _Fuse.left -= 1
+        if _Fuse.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+arm(os.environ.get("EDGED_CRASH_AT", ""))
