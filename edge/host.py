@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge.app import ActorConfig, App, AppChannel, AppUnavailable
 from edge.channel.health import AppHealth, wait_reachable
 from edge.model import Subscription
-from edge.settings import AppSettings, SettingsError
+from edge.settings import AppSettings
 from edge.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def open_channel(app: App) -> AppChannel | None:
     if app.port == 0:
         return None
     if app.protocol in ("grpc", "grpcs"):
-        raise SettingsError(f"--app-protocol {app.protocol} is not there yet in this version; use http, https or streaming subscriptions")
+        from edge.channel.grpc import GrpcChannel  # protobuf and HTTP/2 come with an app that speaks gRPC
+
+        return GrpcChannel(app)
     from edge.channel.http import HttpChannel
 
     return HttpChannel(app)

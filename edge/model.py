@@ -229,7 +229,8 @@ class JobEvent:
 class InvokeRequest:
     """A call to an app. path: without leading slash. headers: lower-case names in order, several allowed.
 
-    body: all bytes, or a stream when the caller sent it chunked or long.
+    body: all bytes, or a stream when the caller sent it chunked or long. grpc: the headers are gRPC metadata.
+    type_url: of the Any that a gRPC caller sent.
     """
 
     method: str
@@ -238,6 +239,8 @@ class InvokeRequest:
     headers: Sequence[tuple[str, str]] = ()
     body: bytes | AsyncIterator[bytes] = b""
     content_type: str | None = None
+    grpc: bool = False
+    type_url: str = ""
 
 
 @dataclass(slots=True)
@@ -252,6 +255,7 @@ class InvokeResponse:
     grpc_details: bytes = b""
     """A serialized google.rpc.Status of the gRPC app, or empty."""
     trailers: Sequence[tuple[str, str]] = ()
+    type_url: str = ""
 
 
 # --- configuration, lock

@@ -32,7 +32,7 @@ class Exchange:
         self.host = ("Host", self.address)
         self.slots = asyncio.Semaphore(app.max_concurrency) if app.max_concurrency > 0 else None
         self._app = app
-        self._tls = _unverified() if scheme == "https" else None
+        self._tls = _tls() if scheme == "https" else None
         self._client = client or Client(app.channel_address, app.port, self._tls)
 
     async def whole(
@@ -140,11 +140,7 @@ def _dial(error: ConnectError) -> str:
     return f"dial {network} {error.address}: connect: {os.strerror(error.errno).lower()}"
 
 
-def _unverified() -> ssl.SSLContext:
-    """TLS to the app: at least 1.2, certificates are not verified (as daprd)."""
-    import ssl  # only an https app needs it
+def _tls() -> ssl.SSLContext:
+    from edge.channel.tls import unverified  # only an https app needs it
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    return unverified()

@@ -45,6 +45,8 @@ def forwarded(headers: Iterable[tuple[str, str]]) -> Fields:
     named = {token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")}
     fields: Fields = []
     for name, value in headers:
+        if name == ":authority":
+            name = "dapr-authority"  # of a caller that speaks gRPC
         if name in NOT_FORWARDED or name in named or name.endswith("-bin") or not TOKEN.fullmatch(name):
             continue
         fields.append((canonical(f"dapr-{name}" if name.startswith("grpc-") else name), CONTROL.sub(" ", value)))

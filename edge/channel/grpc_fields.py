@@ -5,9 +5,14 @@ Source: dapr pkg/messaging/v1/util.go @1.18.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import binascii
+import re
+from collections.abc import Iterable, Mapping
 
+from edge.model import InvokeRequest
+from edge.received import NO_TRACE
 from edge.rpc.hpack import Field
+from edge.rpc.status import decode_bin, encode_bin
 
 # IANA's permanent request headers: a gRPC app sees them as `dapr-<name>`
 PERMANENT = frozenset((
@@ -20,7 +25,11 @@ PSEUDO = frozenset((":method", ":scheme", ":path", ":authority"))
 PREFIX = "dapr-"
 # not a caller's to set on a gRPC call
 OURS = frozenset(("user-agent", "te", "destination-app-id"))
-NO_TRACE = "00-00000000000000000000000000000000-0000000000000000-00"
+# what grpc-go keeps for itself
+RESERVED = frozenset(("content-type", "user-agent", "te", "grpc-timeout", "grpc-encoding", "grpc-message", "grpc-status", "grpc-trace-bin"))
+NOT_CUSTOM = frozenset(("content-type", "content-length"))
+KEY = re.compile(r"[0-9a-z_.-]+")
+UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
 def to_metadata(headers: Iterable[Field]) -> list[Field]:
@@ -49,3 +58,41 @@ def unreserved(name: str) -> str:
     if name in PSEUDO:
         return PREFIX + name[1:]
     return PREFIX + name if name.startswith("grpc-") else name
+
+
+def custom(metadata: Mapping[str, str]) -> list[Field]:
+    """Broker metadata as metadata of the call; names that gRPC does not allow or keeps for itself are left out."""
+    found = []
+    for name, value in metadata.items():
+        lower = name.lower()
+        if lower in NOT_CUSTOM or lower in RESERVED or lower.startswith("grpc-") or not KEY.fullmatch(lower):
+            continue
+        found.append((lower, encode_bin(value.encode()) if lower.endswith("-bin") else UNPRINTABLE.sub(" ", value)))
+    return found
+
+
+def invoke_fields(request: InvokeRequest, token: list[Field]) -> list[Field]:
+    """The metadata of OnInvoke: a gRPC caller's as they came, an HTTP caller's headers with prefixes where gRPC needs them."""
+    found, trace = [], NO_TRACE
+    ours = {name for name, _ in token}
+    for name, value in request.headers:
+        lower = name.lower()
+        if lower == "traceparent":
+            trace = value
+        elif lower in ours or lower in OURS or lower[:1] == ":" or lower.startswith("grpc-") or not KEY.fullmatch(lower):
+            continue
+        elif lower.endswith("-bin"):
+            found += _binary(lower, value)
+        elif request.grpc:
+            if lower not in RESERVED:
+                found.append((lower, value))
+        elif lower != "host":
+            found.append((PREFIX + lower if lower in PERMANENT else lower, UNPRINTABLE.sub(" ", value)))
+    return [("traceparent", trace), *found, *token]
+
+
+def _binary(name: str, value: str) -> list[Field]:
+    try:
+        return [(name, encode_bin(decode_bin(value)))]
+    except (binascii.Error, ValueError):
+        return []

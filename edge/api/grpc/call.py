@@ -14,13 +14,14 @@ __all__ = ["Call", "Direct", "RpcError", "Streaming", "Unary"]
 
 
 class Call:
-    """The caller, what it sent, and `headers`: initial metadata of the answer, to be added to."""
+    """The caller, what it sent, and `headers`, `trailers`: metadata before and after the answer, to be added to."""
 
-    __slots__ = ("_context", "app", "blocks", "headers")
+    __slots__ = ("_context", "app", "blocks", "headers", "trailers")
 
     def __init__(self, app: App, blocks: Blocks, context: Context = NO_CONTEXT) -> None:
         self.app, self.blocks, self._context = app, blocks, context
         self.headers: list[tuple[str, str]] = []
+        self.trailers: list[tuple[str, str]] = []
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:

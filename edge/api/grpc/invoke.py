@@ -7,11 +7,13 @@ from typing import Any
 from edge import errors
 from edge.api.grpc.call import Call, RpcError, Unary
 from edge.api.grpc.errors import from_http
-from edge.channel.grpc_fields import NO_TRACE, to_metadata, unreserved
+from edge.channel.grpc_fields import to_metadata
 from edge.errors import EdgeError, Grpc
 from edge.model import InvokeRequest, InvokeResponse
+from edge.received import NO_TRACE
 from edge.rpc.hpack import Field
 from edge.rpc.pb import common_pb2, invoke_pb2
+from edge.rpc.status import encode_bin
 
 MISSING = "rpc error: code = InvalidArgument desc = missing HTTP extension field"
 GRPC = ("grpc", "grpcs")
@@ -21,6 +23,9 @@ BY_STATUS = {
     504: Grpc.DEADLINE_EXCEEDED,
 }  # fmt: skip
 FIRST_FAILURE = 300
+TRACE = ("traceparent", NO_TRACE)
+DROPPED = frozenset(("traceparent", "tracestate", "baggage", "content-type", "user-agent", "grpc-trace-bin"))
+NOT_PASSED = frozenset(("traceparent", "tracestate", "content-type", "grpc-encoding", "grpc-accept-encoding"))
 
 
 async def invoke(call: Call, request: Any) -> Any:
@@ -35,30 +40,37 @@ async def invoke(call: Call, request: Any) -> Any:
         _headers(call),
         message.data.value,
         message.content_type or None,
+        grpc=True,
+        type_url=message.data.type_url,
     )
     answer = await call.blocks.invoke.invoke(call.app, request.id, asked)
     body = answer.body if isinstance(answer.body, bytes) else b"".join([piece async for piece in answer.body])
-    call.headers += _metadata(answer)
-    if answer.grpc_status is not None and answer.grpc_status[0] != Grpc.OK:
-        raise RpcError(*answer.grpc_status, answer.grpc_details, answer.trailers)
     if answer.grpc_status is None:
-        call.headers.append(("dapr-http-status", str(answer.status)))
-        if not 200 <= answer.status < FIRST_FAILURE:
-            raise from_http(answer.status, body.decode("utf-8", "replace"), BY_STATUS.get(answer.status, Grpc.UNKNOWN))
+        return _from_http(call, answer, body)
+    passed = [field for field in answer.headers if field[0] not in NOT_PASSED]
+    call.headers += [TRACE, *passed]
+    trailers = [TRACE, *(field for field in answer.trailers if field[0] not in NOT_PASSED)]
+    code, text = answer.grpc_status
+    if code != Grpc.OK:
+        raise RpcError(code, text, answer.grpc_details, trailers)
+    call.trailers += trailers
+    return common_pb2.InvokeResponse(data={"value": body, "type_url": answer.type_url}, content_type=answer.content_type or "")
+
+
+def _from_http(call: Call, answer: InvokeResponse, body: bytes) -> Any:
+    """An HTTP app's answer: its status and headers as metadata, an error status as gRPC's."""
+    headers = ((name, value) for name, value in answer.headers if name.lower() not in ("traceparent", "content-length"))
+    call.headers += [TRACE, *to_metadata(headers), ("dapr-http-status", str(answer.status))]
+    if not 200 <= answer.status < FIRST_FAILURE:
+        raise from_http(answer.status, body.decode("utf-8", "replace"), BY_STATUS.get(answer.status, Grpc.UNKNOWN))
     return common_pb2.InvokeResponse(data={"value": body}, content_type=answer.content_type or "")
 
 
 def _headers(call: Call) -> list[Field]:
-    """What the caller sent, for the app; the trace context as it goes on."""
-    dropped = ("traceparent", "tracestate", "baggage", "content-type", "user-agent", "grpc-trace-bin")
-    kept = [(unreserved(key), value) for key, value in call.metadata if isinstance(value, str) and key not in dropped]
+    """What the caller sent, for the app (`-bin` values in base64); the trace context as it goes on."""
+    kept = [(key, value if isinstance(value, str) else encode_bin(value)) for key, value in call.metadata if key not in DROPPED]
     trace = {"traceparent": call.traceparent, "tracestate": call.tracestate, "baggage": call.baggage}
     return [*kept, *((name, value) for name, value in trace.items() if value)]
-
-
-def _metadata(answer: InvokeResponse) -> list[Field]:
-    found = to_metadata((name, value) for name, value in answer.headers if name.lower() not in ("traceparent", "content-length"))
-    return [("traceparent", NO_TRACE), *found]
 
 
 RPCS: dict[str, tuple[type, Unary]] = {"InvokeService": (invoke_pb2.InvokeServiceRequest, invoke)}

@@ -157,16 +157,18 @@ class Face:
 async def _later(wire: UnaryCall, call: Call, answer: Awaitable[Message]) -> bytes:
     try:
         message = await answer
-    except EdgeError as error:
+    except (EdgeError, RpcError) as error:
         _tell(wire, call, error)
         raise
     if call.headers:
         wire.initial = (*wire.initial, *call.headers)
+    if call.trailers:
+        wire.trailing = call.trailers
     return message.SerializeToString()
 
 
-def _tell(wire: WireCall, call: Call, error: EdgeError) -> None:
-    """Metadata that an error carries (bindings)."""
+def _tell(wire: WireCall, call: Call, error: EdgeError | RpcError) -> None:
+    """Metadata that go with an error (bindings, invocation)."""
     if error.headers or call.headers:
         wire.initial = (*wire.initial, *call.headers, *((name.lower(), value) for name, value in error.headers))
 
