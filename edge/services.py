@@ -60,6 +60,7 @@ class Services:
     apps: list[App] = field(default_factory=list)
     learned: list[Learned] = field(default_factory=list)
     turned: list[Turned] = field(default_factory=list)
+    workflow: WorkflowService | None = None
 
     def add(self, app: App) -> None:
         """An app is hosted."""
@@ -91,26 +92,23 @@ class Services:
             attendance = Attendance(parts, database, tasks, data.path, ttl="ActorStateTTL" in features(plan))
             services = cls(blocks, subscriptions, inputs, tasks, attendance, learned=[attendance.learned], turned=[attendance.turned])
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
-            blocks.workflow = services.workflows(database)
+            blocks.workflow = OnDemand(lambda: services.workflows(database))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
             yield services
 
     def workflows(self, database: Database) -> WorkflowService:
-        """The workflow block; its engine (and protobuf) come with the first call."""
-        from edge.blocks.workflow.service import WorkflowService  # light; the engine is not
-
-        def manager() -> Any:
+        """The workflow block; it comes with the first call, protobuf with it."""
+        if self.workflow is None:
             from edge.blocks.workflow.engine import Engine
             from edge.blocks.workflow.manager import Manager
+            from edge.blocks.workflow.service import WorkflowService
 
-            return Manager(Engine(database, self.tasks))
-
-        return WorkflowService(manager)
+            self.workflow = WorkflowService(lambda: Manager(Engine(database, self.tasks)))
+        return self.workflow
 
     def workers(self, app: App) -> int:
         """Workflow workers connected for an app."""
-        workflow: WorkflowService = self.blocks.workflow
-        return workflow.manager.engine.workers(app.id) if workflow.started else 0
+        return self.workflow.manager.engine.workers(app.id) if self.workflow is not None and self.workflow.started else 0
 
 
 def features(plan: Plan) -> list[str]:

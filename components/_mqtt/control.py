@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from components._mqtt.address import Broker
+from edge import lean
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -69,7 +70,12 @@ class Refused(Exception):
 
 async def load_paho() -> None:
     """Import paho off the loop: it takes some 25 ms, in which a starting daemon answers already."""
-    await asyncio.get_running_loop().run_in_executor(None, import_module, "paho.mqtt.client")
+    await asyncio.get_running_loop().run_in_executor(None, _import_paho)
+
+
+def _import_paho() -> None:
+    with lean.postponed("ssl", "hashlib", "urllib.request"):  # for its own sockets, websockets and proxies: 2 MB, none of it used here
+        import_module("paho.mqtt.client")
 
 
 @dataclass(slots=True)
@@ -117,6 +123,12 @@ class Control:
         class OverPipe(Client):  # type: ignore[misc]
             def _create_socket(self) -> _Pipe:
                 return pipe
+
+            def _sock_recv(self, size: int) -> bytes:
+                return pipe.recv(size)
+
+            def _sock_send(self, data: bytes) -> int:
+                return pipe.send(data)
 
         self._client: Client = OverPipe(
             CallbackAPIVersion.VERSION2,

@@ -42,8 +42,10 @@ class Log:
 
     async def open(self) -> None:
         await self._database.migrate("pubsub.sqlite", SCRIPTS)
-        rows = await self._database.scan("SELECT app, topic, seq FROM pubsub_consumer WHERE pubsub=?", self._pubsub)
+        rows = await self._database.read("SELECT app, topic, seq FROM pubsub_consumer WHERE pubsub=?", self._pubsub)
         self.consumers = {(app, topic): seq for app, topic, seq in rows}
+        if not await self._database.read("SELECT 1 FROM pubsub_message LIMIT 1"):
+            return  # nothing to add up: no scanner thread at the start of most daemons
         query = "SELECT count(*), coalesce(sum(length(data)), 0) FROM pubsub_message WHERE pubsub=?"
         ((self._count, self._bytes),) = await self._database.scan(query, self._pubsub)
 

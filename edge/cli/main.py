@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from edge import lean
+
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
@@ -14,6 +16,7 @@ def main(argv: list[str] | None = None) -> None:
         signal.signal(number, _end_quietly)
     arguments = list(sys.argv if argv is None else argv)
     program, rest = Path(arguments[0]).name, arguments[1:]
+    lean.prepare()
     if program.removesuffix(".exe") == "daprd":
         from edge.cli.run import daprd  # the front is chosen by name
 

@@ -119,7 +119,8 @@ def join_address(host: str, port: int) -> str:
 
 def _bind_tcp(host: str, port: int) -> socket.socket:
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        name = host.encode() if host.isascii() else host  # of a str Python would import the IDNA tables, 1 MB
+        family, kind, proto, _, address = socket.getaddrinfo(name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         bound = socket.socket(family, kind, proto)
     except OSError as error:
         raise _named("tcp", join_address(host, port), error) from error

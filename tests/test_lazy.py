@@ -1,0 +1,77 @@
+"""What is not configured is not imported: read from the interpreter's own account of a real start (-v)."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Sidecar, component, sidecar
+from tests.harness_mqtt import mosquitto, needs_mosquitto
+
+ACCOUNT = (sys.executable, "-v", "-m", "edge", "run")
+HEAVY = {
+    "ssl", "_ssl", "_hashlib", "inspect", "google.protobuf", "cryptography", "psutil", "prometheus_client", "hpack", "click", "yaml",
+    "aiosqlite", "paho.mqtt.client", "zeroconf", "celpy", "encodings.idna", "ctypes", "email", "http.client",
+    "edge.api.grpc.server", "edge.blocks.workflow.engine", "edge.blocks.actors.service", "edge.blocks.jobs",
+}  # fmt: skip
+
+
+def wait_for(condition: Callable[[], bool], timeout: float = 20.0) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.01)
+
+
+def imported(one: Sidecar) -> set[str]:
+    """Modules that the process imported until now."""
+    return set(re.findall(r"^import '?([\w.]+)'? #", one.log(), re.MULTILINE))
+
+
+def test_a_sidecar_with_the_defaults_imports_nothing_heavy(tmp_path: Path) -> None:
+    with sidecar(tmp_path, program=ACCOUNT) as one:
+        one.call("GET", "/v1.0/metadata")
+        found = imported(one)
+
+    assert {"asyncio", "edge.runtime", "components.state.sqlite", "components.pubsub.sqlite"} <= found
+    assert not found & HEAVY
+
+
+@needs_mosquitto
+@pytest.mark.mosquitto
+def test_a_sidecar_with_mqtt_imports_neither_tls_nor_protobuf(tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker:
+        mqtt = component("mq", "pubsub.mqtt3", {"url": broker.url, "qos": 1})
+
+        with sidecar(tmp_path, program=ACCOUNT, resources={"mq.yaml": mqtt}) as one:
+            assert one.call("POST", "/v1.0/publish/mq/t", {"n": 1}).status == 204
+            wait_for(lambda: "Received PUBLISH" in broker.log())
+            found = imported(one)
+
+    assert {"components.pubsub.mqtt3", "paho.mqtt.client"} <= found
+    assert not found & (HEAVY - {"yaml", "paho.mqtt.client"})
+
+
+@pytest.mark.parametrize(
+    ("what", "program"),
+    [
+        ("a coroutine is told from a function", "a, b = lean._Later('inspect'), None\nasync def c(): ...\nassert a.iscoroutinefunction(c)"),
+        ("a bound method is none", "class C:\n  def m(self): ...\nassert not lean._Later('inspect').iscoroutinefunction(C().m)"),
+        ("inspect comes when asked", "import dataclasses; assert str(dataclasses.inspect.getmodule(lean)).startswith('<module')"),
+        ("TLS comes back to asyncio", "import ssl; assert asyncio.sslproto.ssl is ssl and asyncio.sslproto.SSLAgainErrors"),
+        ("and is loaded once", "import ssl, sys; assert ssl.__spec__.loader.__class__.__module__ != 'edge.lean'"),
+        ("a class without docstring is a dataclass", "import dataclasses\n@dataclasses.dataclass\nclass C:\n  a: int\nassert C(1) == C(1)"),
+    ],
+)
+def test_what_a_lean_start_left_out_comes_at_its_first_use(what: str, program: str) -> None:
+    lean = "from edge import lean\nlean.prepare()\nimport asyncio, sys\nassert 'ssl' not in sys.modules and 'inspect' not in sys.modules\n"
+
+    done = subprocess.run([sys.executable, "-c", lean + program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, ""), what
