@@ -125,4 +125,8 @@ def open_channel(app: App) -> AppChannel | None:
         return GrpcChannel(app)
     from edge.channel.http import HttpChannel
 
+    if app.protocol == "h2c":
+        from edge.rpc.http2_client import Http2Client
+
+        return HttpChannel(app, Http2Client(app.channel_address, app.port))
     return HttpChannel(app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from edge.app import App, AppUnavailable
 from edge.channel.fields import Fields
@@ -22,10 +22,19 @@ BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
 DIAL_TIMEOUT = 0.5
 
 
+class HttpClient(Protocol):
+    """What sends requests: `edge.http1.client.Client` or, for an app that speaks HTTP/2, `edge.rpc.http2_client.Http2Client`."""
+
+    async def request(
+        self, method: str, target: str, headers: Fields = ..., body: bytes | AsyncIterator[bytes] = ..., timeout: float | None = ...
+    ) -> ClientResponse: ...
+    async def close(self) -> None: ...
+
+
 class Exchange:
     """Sends requests to one app. Everything raises AppUnavailable when the transport fails."""
 
-    def __init__(self, app: App, client: Client | None = None) -> None:
+    def __init__(self, app: App, client: HttpClient | None = None) -> None:
         scheme = "https" if app.protocol == "https" else "http"
         self.address = f"{app.channel_address}:{app.port}"
         self.base = f"{scheme}://{self.address}"
@@ -33,7 +42,7 @@ class Exchange:
         self.slots = asyncio.Semaphore(app.max_concurrency) if app.max_concurrency > 0 else None
         self._app = app
         self._tls = _tls() if scheme == "https" else None
-        self._client = client or Client(app.channel_address, app.port, self._tls)
+        self._client: HttpClient = client or Client(app.channel_address, app.port, self._tls)
 
     async def whole(
         self, method: str, target: str, fields: Fields, body: bytes = b"", agent: str = AGENT[1], *, zipping: bool = True

@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from edge import gojson
 from edge.app import ActorConfig, App, AppRefused, AppUnavailable, Callback, Delivery
 from edge.channel.answers import bulk_verdicts, verdict
-from edge.channel.exchange import AGENT, BODILESS, GZIP, Body, Exchange, by_name
+from edge.channel.exchange import AGENT, BODILESS, GZIP, Body, Exchange, HttpClient, by_name
 from edge.channel.fields import Fields, forwarded, from_metadata, method_target, returned, route_target
 from edge.channel.gzip import is_gzip, unpacking
 from edge.channel.jobs import job_body
 from edge.channel.subscribe import parse_subscriptions
 from edge.events import CLOUD_EVENT, JSON
 from edge.goscanner import JsonError
-from edge.http1.client import Client, ClientResponse
+from edge.http1.client import ClientResponse
 from edge.model import (
     BindingEvent,
     BindingResult,
@@ -43,10 +43,10 @@ SUBSCRIBE_DELAYS = (0.5, 0.75, 1.0)  # Dapr's built-in initialisation retries: e
 class HttpChannel:
     """The channel to one app. Implements `edge.app.AppChannel`.
 
-    client: what sends the requests (edge.http1.client.Client unless the app speaks HTTP/2).
+    client: what sends the requests (HTTP/1.1 unless given).
     """
 
-    def __init__(self, app: App, client: Client | None = None) -> None:
+    def __init__(self, app: App, client: HttpClient | None = None) -> None:
         self.app = app
         self.probe_failure = ""
         self._exchange = Exchange(app, client)

@@ -57,7 +57,7 @@ class Target:
             cause = os.strerror(error.errno).lower() if error.errno else str(error)
             where = f"dial {network} {address}: connect: {cause}"
             text = f'connection error: desc = "transport: Error while dialing: {where}"'
-            raise RpcError(Grpc.UNAVAILABLE, text) from None
+            raise RpcError(Grpc.UNAVAILABLE, text) from error
 
 
 class ClientConnection(Connection):
@@ -144,7 +144,7 @@ class Channel:
         if 0 < max_send < len(message):
             raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"trying to send message larger than max ({len(message)} vs. {max_send})")
         for attempt in range(ATTEMPTS):
-            connection = await self._ready()
+            connection = await self.connection()
             reply = UnaryReply(connection, connection.next_id)
             connection.start(reply, path, metadata, timeout)
             reply.send_data(prefix(len(message)) + message, end=True)
@@ -162,7 +162,7 @@ class Channel:
 
     async def stream(self, path: str, metadata: Sequence[Field] = (), timeout: float | None = None) -> StreamReply:
         """Start a call with messages both ways. Raises RpcError when there is no connection."""
-        connection = await self._ready()
+        connection = await self.connection()
         reply = StreamReply(connection, connection.next_id)
         connection.start(reply, path, metadata, timeout)
         if timeout is not None:
@@ -171,7 +171,7 @@ class Channel:
 
     async def connect(self) -> None:
         """Make sure that there is a connection. Raises RpcError UNAVAILABLE."""
-        await self._ready()
+        await self.connection()
 
     async def close(self) -> None:
         """End the connections; calls under way fail."""
@@ -183,7 +183,8 @@ class Channel:
         self._connection = None
         self._old.clear()
 
-    async def _ready(self) -> ClientConnection:
+    async def connection(self) -> ClientConnection:
+        """A connection with room for one more stream. Raises RpcError UNAVAILABLE."""
         connection = self._connection
         while connection is None or not connection.usable or len(connection.streams) >= connection.peer_max_streams:
             if connection is not None and connection.usable:
@@ -209,8 +210,8 @@ class Channel:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 await self.target.connect(connection)
-        except TimeoutError:
+        except TimeoutError as error:
             text = f"dial tcp {self.target.address}: i/o timeout"
-            raise RpcError(Grpc.UNAVAILABLE, f'connection error: desc = "transport: Error while dialing: {text}"') from None
+            raise RpcError(Grpc.UNAVAILABLE, f'connection error: desc = "transport: Error while dialing: {text}"') from error
         self._connection = connection
         return connection
