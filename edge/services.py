@@ -18,6 +18,7 @@ from edge.blocks.intake import Memory
 from edge.blocks.invoke import InvokeService
 from edge.blocks.metadata import MetadataService, Named, Sources
 from edge.blocks.outbox_pump import OutboxPump
+from edge.blocks.policies import AppPolicies
 from edge.blocks.pubsub import PubSubService
 from edge.blocks.secrets import SecretService
 from edge.blocks.state import StateService
@@ -73,17 +74,19 @@ class Services:
     ) -> AsyncIterator[Services]:
         """All blocks; pumps start here and stop with the block."""
         gates = Gates(tasks)
+        policies = AppPolicies(plan.rules)
         async with OutboxPump(_all_parts(parts), journal, tasks) as outbox:
-            pubsub = PubSubService(parts, outbox)
-            outputs = OutputBindings(parts, outbox)
-            subscriptions = SubscriptionManager(parts, journal, tasks, gates, pubsub.forward, memory=Memory(data.path))
+            pubsub = PubSubService(parts, outbox, policies.outbound("pubsub"))
+            outputs = OutputBindings(parts, outbox, policies.outbound("bindings"))
+            inbound = policies.inbound("pubsub")
+            subscriptions = SubscriptionManager(parts, journal, tasks, gates, pubsub.forward, inbound, Memory(data.path))
             timeout = settings.apps[0].binding_options_timeout if settings.apps else 3.0
-            inputs = InputBindings(parts, outputs, journal, tasks, gates, timeout=timeout)
+            inputs = InputBindings(parts, outputs, journal, tasks, gates, policies.inbound("bindings"), timeout=timeout)
             scopes = {scope.store_name: scope for scope in plan.configuration.secrets.scopes}
             blocks = Blocks(
-                state=StateService(parts),
+                state=StateService(parts, policies.outbound("state")),
                 pubsub=pubsub,
-                secrets=SecretService(parts, lambda app, store: scopes.get(store)),
+                secrets=SecretService(parts, lambda app, store: scopes.get(store), policies.outbound("secretstores")),
                 invoke=InvokeService(),
                 metadata=MetadataService(parts, features(plan)),
                 health=HealthService(),

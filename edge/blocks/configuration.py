@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from edge import errors
 from edge.app import App, AppChannel, AppRefused, AppUnavailable, Part, Parts
+from edge.blocks.retries import PolicyOf, no_policy
 from edge.errors import ComponentError, EdgeError
 from edge.model import NO_METADATA, ConfigItem
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from edge.component import Unsubscribe
 
 log = logging.getLogger("dapr.api")
-Run = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
-PolicyOf = Callable[[str], "Run | None"]
 Deliver = Callable[[str, Mapping[str, ConfigItem]], Awaitable[None]]
 """Gets the subscription's id and the items that changed; a deleted one is empty."""
 
@@ -34,7 +33,7 @@ class Watch:
 class ConfigurationService:
     """The configuration API of all apps."""
 
-    def __init__(self, parts: Parts, outbound: PolicyOf | None = None, inbound: PolicyOf | None = None) -> None:
+    def __init__(self, parts: Parts, outbound: PolicyOf = no_policy, inbound: PolicyOf = no_policy) -> None:
         """outbound, inbound: the policies of calls to a store, and from it to an app, by its name."""
         self._parts, self._outbound, self._inbound = parts, outbound, inbound
         self._watches: dict[str, Watch] = {}
@@ -43,7 +42,7 @@ class ConfigurationService:
         """The items that are there, all without keys. Raises EdgeError: CONFIG_NOT_CONFIGURED, CONFIG_NOT_FOUND, CONFIG_GET."""
         part = self.part(app, store)
         try:
-            found: dict[str, ConfigItem] = await self._run(part, lambda: part.component.get(keys, metadata))
+            found: dict[str, ConfigItem] = await self._run(app, part, lambda: part.component.get(keys, metadata))
         except ComponentError as error:
             raise EdgeError(errors.CONFIG_GET, keys=_list(keys), name=store, error=error) from error
         return found
@@ -64,7 +63,7 @@ class ConfigurationService:
             await deliver(id_, items)
 
         try:
-            stop = await self._run(part, lambda: part.component.subscribe(sorted(keys), changed, metadata))
+            stop = await self._run(app, part, lambda: part.component.subscribe(sorted(keys), changed, metadata))
         except ComponentError as error:
             raise EdgeError(errors.CONFIG_SUBSCRIBE, keys=_list(keys), name=store, error=error) from error
         self._watches[id_] = Watch(app.id, store, stop, ended)
@@ -79,7 +78,7 @@ class ConfigurationService:
 
         async def deliver(id_: str, items: Mapping[str, ConfigItem]) -> None:
             for key in items:
-                await self._push(channel, store, key, id_, items)
+                await self._push(app, channel, store, key, id_, items)
 
         return await self.subscribe(app, store, keys, metadata, deliver)
 
@@ -111,9 +110,9 @@ class ConfigurationService:
         if watch.ended is not None:
             watch.ended()
 
-    async def _push(self, channel: AppChannel, store: str, key: str, id_: str, items: Mapping[str, ConfigItem]) -> None:
+    async def _push(self, app: App, channel: AppChannel, store: str, key: str, id_: str, items: Mapping[str, ConfigItem]) -> None:
         """One call of the app; a failure is logged, and tried again only under a resiliency policy, as in Dapr."""
-        policy = self._inbound(store) if self._inbound is not None else None
+        policy = self._inbound(app, store)
 
         async def call() -> None:
             await channel.configuration_changed(store, key, id_, items)
@@ -123,8 +122,8 @@ class ConfigurationService:
         except (AppUnavailable, AppRefused, ComponentError) as error:
             log.error("error sending configuration item to the app: %s", error)
 
-    async def _run(self, part: Part, call: Callable[[], Awaitable[Any]]) -> Any:
-        policy = self._outbound(part.name) if self._outbound is not None else None
+    async def _run(self, app: App, part: Part, call: Callable[[], Awaitable[Any]]) -> Any:
+        policy = self._outbound(app, part.name)
         return await (call() if policy is None else policy(call))
 
 

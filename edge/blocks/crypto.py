@@ -6,14 +6,14 @@ Source: dapr pkg/api/http/crypto.go, pkg/api/universal/crypto.go.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 from edge import errors
 from edge.app import App, Part, Parts
+from edge.blocks.retries import PolicyOf, no_policy
 from edge.errors import ComponentError, EdgeError
 from edge.record import record
 
-PolicyOf = Callable[[str], "Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]] | None"]
+KeyWork = Callable[[bytes, str, str], Awaitable[bytes]]
 
 
 @record
@@ -30,7 +30,7 @@ class EncryptOptions:
 class CryptoService:
     """The crypto API of all apps."""
 
-    def __init__(self, parts: Parts, policy_of: PolicyOf | None = None) -> None:
+    def __init__(self, parts: Parts, policy_of: PolicyOf = no_policy) -> None:
         self._parts, self._policy_of = parts, policy_of
 
     def provider(self, app: App, name: str) -> Part:
@@ -51,7 +51,7 @@ class CryptoService:
         part = self.provider(app, name)
         shown = "" if options.omit_key_name else options.decryption_key_name or None
         try:
-            wrap = self._run(part, part.component.wrap_key)
+            wrap = self._run(app, part, part.component.wrap_key)
             document = await envelope.encrypt(source, wrap, options.key_name, options.algorithm, options.cipher, shown)
         except ComponentError as error:
             raise EdgeError(errors.CRYPTO, error=f"failed to wrap the file key: {error}") from error
@@ -65,14 +65,14 @@ class CryptoService:
 
         part = self.provider(app, name)
         try:
-            text = await envelope.decrypt(source, self._run(part, part.component.unwrap_key), key_name)
+            text = await envelope.decrypt(source, self._run(app, part, part.component.unwrap_key), key_name)
         except envelope.SchemeError as error:
             raise EdgeError(errors.CRYPTO, error=error) from None
         return _later(text, envelope.SchemeError)
 
-    def _run(self, part: Part, work: Callable[[bytes, str, str], Awaitable[bytes]]) -> Callable[[bytes, str, str], Awaitable[bytes]]:
+    def _run(self, app: App, part: Part, work: KeyWork) -> KeyWork:
         """A key operation under the component's policy; the scheme gives algorithm and name, the provider takes name and algorithm."""
-        policy = self._policy_of(part.name) if self._policy_of is not None else None
+        policy = self._policy_of(app, part.name)
 
         async def run(key: bytes, algorithm: str, key_name: str) -> bytes:
             done: bytes = await (work(key, key_name, algorithm) if policy is None else policy(lambda: work(key, key_name, algorithm)))

@@ -10,17 +10,17 @@ from typing import Any
 
 from edge import errors
 from edge.app import App, Part, Parts
+from edge.blocks.retries import PolicyOf, no_policy
 from edge.errors import ComponentError, EdgeError
 from edge.model import UnlockStatus
 
-PolicyOf = Callable[[str], "Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]] | None"]
 SEPARATOR = "||"
 
 
 class LockService:
     """The lock API of all apps."""
 
-    def __init__(self, parts: Parts, policy_of: PolicyOf | None = None) -> None:
+    def __init__(self, parts: Parts, policy_of: PolicyOf = no_policy) -> None:
         self._parts, self._policy_of = parts, policy_of
 
     async def try_lock(self, app: App, store: str, resource: str, owner: str, expiry_seconds: int) -> bool:
@@ -33,7 +33,7 @@ class LockService:
         part = self._part(app, store, resource, owner)
         try:
             key = _key(app, part, resource)
-            taken: bool = await self._run(part, lambda: part.component.try_lock(key, owner, float(expiry_seconds)))
+            taken: bool = await self._run(app, part, lambda: part.component.try_lock(key, owner, float(expiry_seconds)))
         except ComponentError as error:
             raise EdgeError(errors.TRY_LOCK, error=error) from error
         return taken
@@ -43,7 +43,7 @@ class LockService:
         part = self._part(app, store, resource, owner)
         try:
             key = _key(app, part, resource)
-            status: UnlockStatus = await self._run(part, lambda: part.component.unlock(key, owner))
+            status: UnlockStatus = await self._run(app, part, lambda: part.component.unlock(key, owner))
         except ComponentError as error:
             raise EdgeError(errors.UNLOCK, error=error) from error
         return status
@@ -58,8 +58,8 @@ class LockService:
             raise EdgeError(errors.LOCK_NOT_FOUND, name=store)
         return part
 
-    async def _run(self, part: Part, call: Callable[[], Awaitable[Any]]) -> Any:
-        policy = self._policy_of(part.name) if self._policy_of is not None else None
+    async def _run(self, app: App, part: Part, call: Callable[[], Awaitable[Any]]) -> Any:
+        policy = self._policy_of(app, part.name)
         return await (call() if policy is None else policy(call))
 
 

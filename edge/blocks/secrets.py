@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge import errors
 from edge.app import App, Part, Parts
+from edge.blocks.retries import PolicyOf, no_policy
 from edge.errors import Code, ComponentError, EdgeError
 from edge.model import NO_METADATA
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 ScopeOf = Callable[[App, str], "SecretScope | None"]
 """The scope of a store for an app, None when the configuration says nothing."""
-PolicyOf = Callable[[str], "Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]] | None"]
 
 
 def scopes_of(scopes: Mapping[str, Mapping[str, SecretScope]]) -> ScopeOf:
@@ -29,7 +29,7 @@ def scopes_of(scopes: Mapping[str, Mapping[str, SecretScope]]) -> ScopeOf:
 class SecretService:
     """The secrets API of all apps."""
 
-    def __init__(self, parts: Parts, scope_of: ScopeOf | None = None, policy_of: PolicyOf | None = None) -> None:
+    def __init__(self, parts: Parts, scope_of: ScopeOf | None = None, policy_of: PolicyOf = no_policy) -> None:
         self._parts, self._scope_of, self._policy_of = parts, scope_of, policy_of
 
     async def get(self, app: App, store: str, key: str, metadata: Mapping[str, str] = NO_METADATA) -> dict[str, str]:
@@ -37,13 +37,13 @@ class SecretService:
         part = self._part(app, store)
         if not self._allowed(app, store, key):
             raise EdgeError(errors.SECRET_DENIED, key=key, name=store)
-        found: dict[str, str] = await self._run(part, lambda: part.component.get(key, metadata), errors.SECRET_GET, key)
+        found: dict[str, str] = await self._run(app, part, lambda: part.component.get(key, metadata), errors.SECRET_GET, key)
         return found
 
     async def get_all(self, app: App, store: str, metadata: Mapping[str, str] = NO_METADATA) -> dict[str, dict[str, str]]:
         """All secrets that the app may read. Raises as `get`, but what is denied is only left out."""
         part = self._part(app, store)
-        found: dict[str, dict[str, str]] = await self._run(part, lambda: part.component.get_all(metadata), errors.SECRET_BULK_GET, "")
+        found: dict[str, dict[str, str]] = await self._run(app, part, lambda: part.component.get_all(metadata), errors.SECRET_BULK_GET, "")
         return {key: values for key, values in found.items() if self._allowed(app, store, key)}
 
     def _part(self, app: App, store: str) -> Part:
@@ -58,8 +58,8 @@ class SecretService:
         scope = self._scope_of(app, store) if self._scope_of is not None else None
         return scope is None or scope.allows(key)
 
-    async def _run(self, part: Part, call: Callable[[], Awaitable[Any]], code: Code, key: str) -> Any:
-        policy = self._policy_of(part.name) if self._policy_of is not None else None
+    async def _run(self, app: App, part: Part, call: Callable[[], Awaitable[Any]], code: Code, key: str) -> Any:
+        policy = self._policy_of(app, part.name)
         try:
             return await (call() if policy is None else policy(call))
         except ComponentError as error:

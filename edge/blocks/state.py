@@ -15,6 +15,7 @@ from edge.app import App, Part, Parts
 from edge.blocks import query as query_language
 from edge.blocks.encryption import Cipher
 from edge.blocks.refusals import error_text, options_error, refusal
+from edge.blocks.retries import PolicyOf, no_policy
 from edge.component import BulkGet, BulkSet, Feature, Queryable, ReadsNow, Transactional
 from edge.errors import ComponentError, EdgeError, EtagInvalid, EtagMismatch, Link, ResourceInfo, Unavailable, Violation
 from edge.model import NO_METADATA, BulkItem, DeleteItem, QueryResult, SetItem, StateItem
@@ -30,8 +31,6 @@ W = TypeVar("W", SetItem, DeleteItem)
 Operation: TypeAlias = "SetItem | DeleteItem"
 Run = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 """Runs a call under a resiliency policy."""
-PolicyOf = Callable[[str], "Run | None"]
-"""The outbound policy of a component by name, None when it has none."""
 
 
 class TransactionalOutbox(Protocol):
@@ -53,7 +52,7 @@ class Wait(Exception):
 class StateService:
     """The state API of all apps."""
 
-    def __init__(self, parts: Parts, policy_of: PolicyOf | None = None, outbox: TransactionalOutbox | None = None) -> None:
+    def __init__(self, parts: Parts, policy_of: PolicyOf = no_policy, outbox: TransactionalOutbox | None = None) -> None:
         self._parts, self._policy_of, self._outbox = parts, policy_of, outbox
         self._stores: dict[tuple[str, str], Store] = {}
 
@@ -66,7 +65,7 @@ class StateService:
         if part is None:
             code = errors.STATE_NOT_FOUND if self._parts.any("state", app) else errors.STATE_NOT_CONFIGURED
             raise EdgeError(code, info={"appID": app.id}, name=name)
-        policy = self._policy_of(name) if self._policy_of is not None else None
+        policy = self._policy_of(app, name)
         store = self._stores[app.id, name] = Store(app, part, policy, self._outbox)
         return store
 

@@ -2,7 +2,7 @@
 
 from edge.resiliency.breaker import Breaker, BreakerSettings, CircuitOpen
 from edge.resiliency.policies import ActorTarget, AppTarget, ComponentTarget, Policies, PolicyNames, Rules
-from edge.resiliency.policy import CodeError, Observer, Policy, TimedOut
+from edge.resiliency.policy import CodeError, Final, Observer, Policy, TimedOut
 from edge.resiliency.retry import CodeRange, Retry
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "CodeError",
     "CodeRange",
     "ComponentTarget",
+    "Final",
     "Observer",
     "Policies",
     "Policy",

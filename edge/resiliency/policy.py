@@ -20,6 +20,14 @@ class TimedOut(Unavailable):
     """The call took longer than its policy allows; it was cancelled."""
 
 
+class Final(Exception):
+    """Raised by a call: it failed with `cause`, and no further try can help."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 class CodeError(Exception):
     """A failure with a status code (HTTP 100-599 or gRPC 0-16), for `matching`. result: what the caller gets when tries are spent."""
 
@@ -63,11 +71,14 @@ class Policy:
         """The call's result, by the policy.
 
         Raises what the last try raised, CircuitOpen when the breaker refuses, TimedOut when a try took too long. An exception that
-        carries a status code is a CodeError; those that the retry policy does not match are raised at once.
+        carries a status code is a CodeError; those that the retry policy does not match are raised at once, as is the cause of a Final.
         """
         if self.observer is not None:
             self._executed(self.observer)
-        return await (self._guarded(call) if self.retry is None else self._retried(call, self.retry))
+        try:
+            return await (self._guarded(call) if self.retry is None else self._retried(call, self.retry))
+        except Final as final:
+            raise final.cause from None
 
     __call__ = run
 
@@ -83,7 +94,7 @@ class Policy:
             try:
                 result = await self._guarded(call)
                 break
-            except CircuitOpen:
+            except (CircuitOpen, Final):
                 raise
             except Exception as error:  # whatever went wrong is what the policy was asked to try again
                 delay = next(delays, None) if not isinstance(error, CodeError) or retry.again(error.code) else None
