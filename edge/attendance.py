@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.app import ActorConfig, App, Parts
+from edge.blocks.policies import AppPolicies
 from edge.clock import SystemClock
 from edge.component import Context, StateStore
 from edge.database import Database
@@ -33,8 +34,9 @@ HTTP = ("http", "https", "h2c")
 class Attendance:
     """The apps of a daemon by presence. ttl: the feature ActorStateTTL is on. data_dir: where the daemon's own file lies."""
 
-    def __init__(self, parts: Parts, database: Database, tasks: Tasks, data_dir: Path, *, ttl: bool) -> None:
+    def __init__(self, parts: Parts, database: Database, tasks: Tasks, data_dir: Path, policies: AppPolicies, *, ttl: bool) -> None:
         self._parts, self._database, self._tasks, self._data_dir, self._ttl = parts, database, tasks, data_dir, ttl
+        self._policies = policies
         self._clock = SystemClock()
         self._made: Scheduler | None = None
         self._configs: dict[str, Mapping[str, Any]] = {}
@@ -71,7 +73,7 @@ class Attendance:
             from edge.blocks.series import Series
 
             state = ActorState(self._parts, self._embedded, ttl=self._ttl)
-            self._actors = ActorService(self._tasks, self._clock, Series(self._scheduler), state)
+            self._actors = ActorService(self._tasks, self._clock, Series(self._scheduler), state, policies=self._policies)
             for app in self._present.values():
                 self._tasks.start(f"actors[{app.id}]", self._register(self._actors, app))
         return self._actors

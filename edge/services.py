@@ -92,7 +92,7 @@ class Services:
                 health=HealthService(),
                 bindings=outputs,
             )
-            attendance = Attendance(parts, database, tasks, data.path, ttl="ActorStateTTL" in features(plan))
+            attendance = Attendance(parts, database, tasks, data.path, policies, ttl="ActorStateTTL" in features(plan))
             services = cls(blocks, subscriptions, inputs, tasks, attendance, learned=[attendance.learned], turned=[attendance.turned])
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
             blocks.workflow = OnDemand(lambda: services.workflows(database))

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from edge.actor import ActorCall, ActorFailed, ActorHost, ActorTick, HostGone
 from edge.app import App, AppUnavailable
+from edge.blocks.actors.guarded import TimedHost, before_turn
 from edge.blocks.actors.hosting import Hosting
 from edge.blocks.actors.placement import Place, Placement
 from edge.blocks.actors.reminders import Reminder, ReminderRequest, Reminders
@@ -21,6 +22,7 @@ from edge.blocks.actors.timers import TimerRequest, Timers
 from edge.blocks.actors.turns import StackTooDeep
 from edge.blocks.metadata import ActorStatus
 from edge.blocks.names import check_name, normal_method
+from edge.blocks.policies import AppPolicies
 from edge.blocks.series import Series
 from edge.clock import Clock
 from edge.errors import (
@@ -41,6 +43,7 @@ from edge.errors import (
     Grpc,
 )
 from edge.model import InvokeResponse, StateItem
+from edge.resiliency import Rules
 from edge.tasks import Tasks
 
 T = TypeVar("T")
@@ -52,8 +55,17 @@ STAMPED = frozenset(("dapr-api-call", "dapr-caller-app-id", "dapr-caller-namespa
 class ActorService:
     """The actors of all apps of this daemon."""
 
-    def __init__(self, tasks: Tasks, clock: Clock, series: Series, state: ActorState, placement: Placement | None = None) -> None:
+    def __init__(
+        self,
+        tasks: Tasks,
+        clock: Clock,
+        series: Series,
+        state: ActorState,
+        placement: Placement | None = None,
+        policies: AppPolicies | None = None,
+    ) -> None:
         self.state = state
+        self._policies = policies or AppPolicies(lambda app_id: Rules())
         self._placement = placement or Placement()
         self._timers = Timers(tasks, clock, self._tick_timer)
         self._reminders = Reminders(series, clock, self._remind)
@@ -64,7 +76,7 @@ class ActorService:
     # --- hosts
     async def register(self, app: App, host: ActorHost | None, raw: Mapping[str, Any]) -> None:
         """The app is there and hosts what `raw` says (`GET /dapr/config`), possibly nothing; replaces what it hosted before."""
-        await self._hosting.register(app, host, raw)
+        await self._hosting.register(app, None if host is None else TimedHost(host, self._policies.of(app)), raw)
 
     async def unregister(self, app: App, patience: float | None = None) -> None:
         """The app is gone or unhealthy: its actors are deactivated, reminders and calls wait. patience: seconds for running turns."""
@@ -73,7 +85,7 @@ class ActorService:
     async def connect(self, app: App, host: ActorHost, raw: Mapping[str, Any]) -> None:
         """The app opened a stream: it gets all calls from now on, also those of an earlier stream's types."""
         self._streams.setdefault(app.id, []).append((host, raw))
-        await self._hosting.register(app, host, raw)
+        await self.register(app, host, raw)
 
     async def disconnect(self, app: App, host: ActorHost) -> None:
         """A stream ended: the newest of those that are left takes over; with the last one the types go."""
@@ -81,7 +93,7 @@ class ActorService:
         newest = bool(streams) and streams[-1][0] is host
         streams[:] = [stream for stream in streams if stream[0] is not host]
         if newest and streams:
-            await self._hosting.register(app, *streams[-1])
+            await self.register(app, *streams[-1])
         elif newest:
             await self._hosting.unregister(app, 0.0)
 
@@ -106,7 +118,9 @@ class ActorService:
         await self._ready(app)
         call = replace(call, method=method, headers=_stamped(app, call.headers))
         try:
-            return await self._reach(app.namespace, call.type, call.id, lambda place: place.invoke(call))
+            return await before_turn(
+                self._policies, app, call, lambda: self._reach(app.namespace, call.type, call.id, lambda p: p.invoke(call))
+            )
         except StackTooDeep:
             raise EdgeError(ACTOR_STACK_DEPTH) from None
         except HostGone as error:
