@@ -13,6 +13,7 @@ run: $(VENV)/.ready
 	@$(BIN)/edged run --app-id play
 
 test: $(VENV)/.ready-test mosquitto
+	@packaging/system redis-server psql:postgresql
 	@packaging/test
 
 lint check: $(VENV)/.ready-test

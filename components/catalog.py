@@ -4,9 +4,12 @@ from __future__ import annotations
 
 CATALOG: dict[str, str] = {
     "bindings.mqtt3/v1": "components.bindings.mqtt3:Binding",
+    "configuration.postgresql/v1": "components.configuration.postgresql:Store",
+    "configuration.redis/v1": "components.configuration.redis:Store",
     "configuration.sqlite/v1": "components.configuration.sqlite:Store",
     "crypto.dapr.jwks/v1": "components.crypto.dapr_jwks:Provider",
     "crypto.dapr.localstorage/v1": "components.crypto.dapr_localstorage:Provider",
+    "lock.redis/v1": "components.lock.redis:Store",
     "lock.sqlite/v1": "components.lock.sqlite:Store",
     "pubsub.in-memory/v1": "components.pubsub.in_memory:PubSub",
     "pubsub.mqtt3/v1": "components.pubsub.mqtt3:PubSub",
@@ -15,6 +18,9 @@ CATALOG: dict[str, str] = {
     "secretstores.local.file/v1": "components.secretstores.local_file:Store",
     "secretstores.systemd/v1": "components.secretstores.systemd:Store",
     "state.in-memory/v1": "components.state.in_memory:Store",
+    "state.postgresql/v1": "components.state.postgresql:Store",
+    "state.postgresql/v2": "components.state.postgresql_v2:Store",
+    "state.redis/v1": "components.state.redis:Store",
     "state.sqlite/v1": "components.state.sqlite:Store",
 }
 

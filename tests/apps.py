@@ -66,7 +66,7 @@ class ScriptedApp:
     busy: int = 0
     most_busy: int = 0
     _server: asyncio.Server | None = None
-    _writers: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = field(default_factory=dict)
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Self:
@@ -86,10 +86,8 @@ class ScriptedApp:
         if self._server is None:
             return
         self._server.close()
-        for writer, task in tuple(self._writers.items()):
+        for writer in tuple(self._writers):
             writer.transport.abort()
-            if task is not None:
-                task.cancel()
         await self._server.wait_closed()
         while self._writers:
             await asyncio.sleep(0.005)
@@ -111,15 +109,15 @@ class ScriptedApp:
                     continue
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers[writer] = asyncio.current_task()
+        self._writers.add(writer)
         try:
             while (request := await _read(reader)) is not None:
                 if not await self._reply(request, writer):
                     return
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # a cancelled one is an answer still held when the app goes down
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
         finally:
-            self._writers.pop(writer, None)
+            self._writers.discard(writer)
             writer.close()
 
     async def _reply(self, request: Seen, writer: asyncio.StreamWriter) -> bool:

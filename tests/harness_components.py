@@ -18,7 +18,13 @@ from edge.tasks import Tasks
 
 @asynccontextmanager
 async def opened(
-    type_: str, folder: Path, raw: dict[str, str] | None = None, *, name: str = "c", app_ids: tuple[str, ...] = ("app",)
+    type_: str,
+    folder: Path,
+    raw: dict[str, str] | None = None,
+    *,
+    name: str = "c",
+    app_ids: tuple[str, ...] = ("app",),
+    version: str = "v1",
 ) -> AsyncIterator[Any]:
     """An open component of that type with the metadata `raw`; its daemon's file is edged.db in the folder."""
     async with AsyncExitStack() as up:
@@ -30,7 +36,7 @@ async def opened(
             return files[0]
 
         tasks = await up.enter_async_context(Tasks("test"))
-        class_ = load(type_)
+        class_ = load(type_, version)
         metadata, problems = parse(class_.Metadata, raw or {})
         assert metadata is not None, problems
         component = class_(metadata, Context(name, app_ids, "default", folder, tasks, database))
