@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 CATALOG: dict[str, str] = {
+    "bindings.cron/v1": "components.bindings.cron:Binding",
+    "bindings.host/v1": "components.bindings.host:Binding",
+    "bindings.http/v1": "components.bindings.http:Binding",
+    "bindings.localstorage/v1": "components.bindings.localstorage:Binding",
     "bindings.mqtt3/v1": "components.bindings.mqtt3:Binding",
+    "bindings.serial/v1": "components.bindings.serial:Binding",
+    "bindings.smtp/v1": "components.bindings.smtp:Binding",
+    "bindings.sqlite/v1": "components.bindings.sqlite:Binding",
     "configuration.postgresql/v1": "components.configuration.postgresql:Store",
     "configuration.redis/v1": "components.configuration.redis:Store",
     "configuration.sqlite/v1": "components.configuration.sqlite:Store",

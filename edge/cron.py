@@ -93,11 +93,11 @@ class Cron:
         return None
 
 
-def parse(text: str, *, seconds_optional: bool = False) -> Schedule:
-    """A schedule. seconds_optional: five fields mean second 0. Raises ValueError with Dapr's text."""
+def parse(text: str, *, seconds_optional: bool = False, zone: tzinfo = UTC) -> Schedule:
+    """A schedule. seconds_optional: five fields mean second 0. zone: unless the text names one. Raises ValueError with Dapr's text."""
     if not text:
         raise ValueError("empty spec string")
-    zone, body = _zone(text) if text.startswith(("TZ=", "CRON_TZ=")) else (UTC, text)
+    zone, body = _zone(text) if text.startswith(("TZ=", "CRON_TZ=")) else (zone, text)
     if body.startswith(EVERY):
         if body is not text:
             raise ValueError(f"timezone is not supported for @every schedules: {text}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -62,12 +63,17 @@ class ScriptedApp:
     answers: dict[Any, Script] = field(default_factory=dict)
     default: Script = field(default_factory=lambda: Answer(404))
     port: int = 0
+    tls: ssl.SSLContext | None = None
     seen: list[Seen] = field(default_factory=list)
     busy: int = 0
     most_busy: int = 0
     _server: asyncio.Server | None = None
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
         await self.up()
@@ -78,7 +84,7 @@ class ScriptedApp:
 
     async def up(self) -> None:
         """Listen, on the same port as before if there was one."""
-        self._server = await asyncio.start_server(self._connection, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def down(self) -> None:
