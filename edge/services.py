@@ -75,7 +75,7 @@ class Services:
         """All blocks; pumps start here and stop with the block."""
         gates = Gates(tasks)
         policies = AppPolicies(plan.rules)
-        async with OutboxPump(_all_parts(parts), journal, tasks) as outbox:
+        async with OutboxPump(_all_parts(parts), journal, tasks, gates.pressure) as outbox:
             pubsub = PubSubService(parts, outbox, policies.outbound("pubsub"))
             outputs = OutputBindings(parts, outbox, policies.outbound("bindings"))
             inbound = policies.inbound("pubsub")

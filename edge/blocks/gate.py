@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from edge.app import App, AppChannel
+from edge.blocks.pressure import Pressure
 from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.runtime")
@@ -19,8 +20,9 @@ class Gate:
     channel: None for an app without a port (it listens on streams), which is always there.
     """
 
-    def __init__(self, app: App, channel: AppChannel | None, tasks: Tasks) -> None:
+    def __init__(self, app: App, channel: AppChannel | None, tasks: Tasks, pressure: Pressure | None = None) -> None:
         self._app, self._channel, self._tasks = app, channel, tasks
+        self.pressure = pressure or Pressure()
         self._open = asyncio.Event()
         self._running = False
         self._dialing: asyncio.Task[None] | None = None
@@ -69,16 +71,17 @@ class Gates:
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
+        self.pressure = Pressure()
         self._gates: dict[str, Gate] = {}
 
     def of(self, app: App) -> Gate:
         gate = self._gates.get(app.id)
         if gate is None:
-            gate = self._gates[app.id] = Gate(app, app.channel, self._tasks)
+            gate = self._gates[app.id] = Gate(app, app.channel, self._tasks, self.pressure)
         return gate
 
     def streams(self, app: App) -> Gate:
         """A gate for a stream: it is open as long as the stream is."""
-        gate = Gate(app, None, self._tasks)
+        gate = Gate(app, None, self._tasks, self.pressure)
         gate.start()
         return gate

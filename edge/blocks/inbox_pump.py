@@ -108,11 +108,13 @@ class SingleLane(InLane):
             self._queues.pop(topic, None)
 
     async def _deliver(self, item: Item) -> None:
+        began = self._loop.time()
         try:
             outcome = await self._attempt(item)
         except BaseException:
             self._abandon(item)
             raise
+        self._gate.pressure.note(len(self._items), self._loop.time() - began)
         await self._ended(item, outcome)
 
     async def _attempt(self, item: Item) -> Outcome:

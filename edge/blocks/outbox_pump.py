@@ -9,6 +9,7 @@ from typing import Self
 
 from edge.app import Part
 from edge.blocks.outbox_broker import Broker
+from edge.blocks.pressure import Pressure
 from edge.component import OutputBinding
 from edge.journal import Journal
 from edge.model import Message
@@ -18,9 +19,10 @@ from edge.tasks import Tasks
 class OutboxPump:
     """The ways out to all components that acknowledge. An async context: on exit nothing that was accepted is only in memory."""
 
-    def __init__(self, parts: Iterable[Part], journal: Journal, tasks: Tasks) -> None:
+    def __init__(self, parts: Iterable[Part], journal: Journal, tasks: Tasks, pressure: Pressure | None = None) -> None:
         """parts: those whose backlog of before a restart is to be sent; others are known when they are used."""
         self._journal, self._tasks = journal, tasks
+        self._pressure = pressure or Pressure()
         self._brokers: dict[tuple[str, str], Broker] = {}
         for part in parts:
             if getattr(part.component, "journal_out", False):
@@ -32,6 +34,7 @@ class OutboxPump:
         if broker is None or broker.part is not part:
             broker = self._add(part)
         await broker.accept(messages)
+        await self._pressure.ease()
 
     def _add(self, part: Part) -> Broker:
         binding = part.kind == "bindings"
