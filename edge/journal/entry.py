@@ -10,7 +10,7 @@ from edge.model import Message
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One message that is on disk. seq: grows over all lanes, never used twice. enqueued, due: see `Journal.age_now` (float seconds).
+    """One message that is on disk. seq: grows within its lane, never used twice. enqueued, due: see `Journal.age_now` (float seconds).
 
     attempts: failed deliveries so far. due: 0 = now. error: why the last attempt failed.
     """
@@ -25,7 +25,7 @@ class Entry:
 
 
 class Policy(Enum):
-    """What happens to a put when a limit is reached."""
+    """What happens to a put when a limit is reached (keep-last and downsample: see `Limits`)."""
 
     REJECT = "reject"
     DROP_OLDEST = "drop-oldest"
@@ -36,7 +36,11 @@ class Policy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one lane; 0 = none. max_age: seconds of device-up time. keep-last keeps one entry per topic, downsample every n-th."""
+    """Bounds of some lanes together; 0 = none. max_age: seconds of device-up time.
+
+    keep-last: only the newest message of a lane waits, always. downsample: once half full, one of `every` messages is kept; when full the
+    oldest goes. What is in flight is never dropped.
+    """
 
     max_bytes: int = 0
     max_entries: int = 0
@@ -47,7 +51,7 @@ class Limits:
 
 @dataclass(slots=True)
 class LaneStats:
-    """Counts since the lane exists: accepted = delivered + pending + expired + sum(dropped) + dead."""
+    """Counts since the lane exists: accepted = delivered + pending + expired + dead + sum(dropped)."""
 
     lane: str
     accepted: int = 0
@@ -57,3 +61,19 @@ class LaneStats:
     dropped: dict[str, int] = field(default_factory=dict)
     pending: int = 0
     pending_bytes: int = 0
+
+    def add(self, change: LaneStats) -> None:
+        """Apply what a commit changed."""
+        self.accepted += change.accepted
+        self.delivered += change.delivered
+        self.expired += change.expired
+        self.dead += change.dead
+        self.pending += change.pending
+        self.pending_bytes += change.pending_bytes
+        for reason, number in change.dropped.items():
+            self.dropped[reason] = self.dropped.get(reason, 0) + number
+
+    @property
+    def balanced(self) -> bool:
+        """The equation holds."""
+        return self.accepted == self.delivered + self.pending + self.expired + self.dead + sum(self.dropped.values())

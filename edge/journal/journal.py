@@ -15,16 +15,21 @@ from edge.crash import reach
 from edge.database import Database
 from edge.errors import Closed, ComponentError, Full
 from edge.journal import rows
-from edge.journal.entry import Entry, LaneStats, Limits, Policy
+from edge.journal.entry import Entry, LaneStats, Limits
 from edge.journal.lane import WINDOW, Lane
-from edge.journal.outgoing import Put, Removal, remove_all, write_all
+from edge.journal.outgoing import Put, Removal, Written, expire, move, write_all
+from edge.journal.room import Room
+from edge.journal.ttl import outlived
 from edge.model import Message
 
 log = logging.getLogger("edged.journal")
 FLUSH_AFTER = 0.1
 FLUSH_AGAIN = 1.0
 MOST_REMOVALS = 512
-LANES = "SELECT id, name, accepted, delivered, expired, dead, dropped, pending, bytes FROM journal_lane"
+EXPIRE_AT_ONCE = 512
+REMEMBER = 86_400.0
+"""Seconds of device-up time for which a key of `put` is known, unless the caller says otherwise."""
+LANES = f"SELECT id, name, last, age, {rows.NUMBERS} FROM journal_lane"
 
 
 class Journal:
@@ -35,13 +40,15 @@ class Journal:
         self._clock = clock or SystemClock()
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[str, Lane] = {}
-        self._limits: list[tuple[str, Limits]] = []
+        self._room = Room(self._lanes)
         self._watchers: dict[int, tuple[str, Callable[[str], None]]] = {}
         self._next_watcher = 0
         self._puts: list[Put] = []
         self._removals: list[Removal] = []
         self._flush: asyncio.TimerHandle | None = None
-        self._offset = 0.0
+        self._expiry: asyncio.TimerHandle | None = None
+        self._offset = -self._clock.monotonic()
+        self._strained = False
         self._closed = False
 
     @classmethod
@@ -57,91 +64,99 @@ class Journal:
             await journal.close()
 
     def _load(self) -> None:
-        """Names and numbers of the lanes; no row of the journal is read but the last, so a long backlog costs nothing."""
-        last = self._database.row_now("SELECT seq, enqueued FROM journal ORDER BY seq DESC LIMIT 1")
-        tail, age = (last[0], last[1]) if last else (0, 0.0)
-        self._offset = age - self._clock.monotonic()
-        for number, name, *numbers in self._database.read_now(LANES):
-            stats = rows.stats(name, tuple(numbers))
-            lane = self._lanes[name] = Lane(name, number, stats, tail if stats.pending > 0 else 0)
-            if stats.pending <= 0:
-                lane.cursor = lane.tail
+        """Names and numbers of the lanes; no row of the journal is read, so a long backlog costs nothing."""
+        for number, name, last, age, *numbers in self._database.read_now(LANES):
+            self._offset = max(self._offset, age - self._clock.monotonic())
+            lane = self._lane(name)
+            lane.number, lane.stats = number, rows.stats(name, numbers)
+            lane.tail = rows.first_of(number) + last
+            lane.cursor = rows.first_of(number) if lane.stats.pending > 0 else lane.tail
 
     async def close(self) -> None:
         """Write what is done; entries that are taken stay for the next start. Idempotent."""
         if self._closed:
             return
         self._closed = True
-        for lane in self._lanes.values():
-            if lane.timer is not None:
-                lane.timer.cancel()
-        if self._flush is not None:
-            self._flush.cancel()
+        timers = [self._flush, self._expiry, *(lane.timer for lane in self._lanes.values())]
+        for timer in timers:
+            if timer is not None:
+                timer.cancel()
         removals, self._removals = self._removals, []
         if removals:
             with contextlib.suppress(ComponentError, sqlite3.Error):
-                await self._database.write(lambda tx: remove_all(tx, removals))
+                await self._database.write(partial(write_all, puts=(), removals=removals, age=self.age_now()))
 
     def age_now(self) -> float:
         """Seconds that this device was up since the journal's first row: it never jumps with the wall clock."""
         return self._offset + self._clock.monotonic()
 
     # --- putting
-    async def put(self, lane: str, *messages: Message, held: bool = False) -> list[Entry]:
+    async def put(
+        self, lane: str, *messages: Message, held: bool = False, keys: Sequence[str] = (), remember: float = REMEMBER
+    ) -> list[Entry]:
         """On return the messages are on disk. held: they count as taken by the caller, who ends each with done, release, retry or bury.
 
+        keys: as in `Put`. Fewer entries than messages come back where a key was known or the lane's policy dropped one.
         Raises Full (a limit of the lane, or the disk), Unavailable, Closed.
         """
-        return await self._put([(lane, message) for message in messages], held)
-
-    async def put_all(self, puts: Sequence[tuple[str, Message]]) -> list[Entry]:
-        """`put` into several lanes, all or nothing (one inbound message, one row per app)."""
-        return await self._put(puts, False)
-
-    async def _put(self, puts: Sequence[tuple[str, Message]], held: bool) -> list[Entry]:
         if self._closed:
             raise Closed("the journal is closed")
-        if not puts:
+        if not messages:
             return []
-        for lane, message in puts:
-            self._admit(self._lane(lane), message)
-        one = Put(puts, held, self.age_now(), self._loop.create_future())
+        puts = [(lane, message) for message in messages]
+        put = Put(puts, held, self.age_now(), self._loop.create_future(), keys, remember)
+        if not held:
+            self._room.admit(self._lane(lane), put)
         if not self._puts:
-            self._loop.call_soon(self._write_puts)
-        self._puts.append(one)
-        entries = await one.future
-        return entries
+            self._loop.call_soon(self._write)
+        self._puts.append(put)
+        assert put.future is not None
+        return await put.future
 
-    def _write_puts(self) -> None:
-        """All puts of one turn of the loop are one unit, and what is done rides along: one commit, one change of each lane's numbers."""
+    def _write(self) -> None:
+        """All puts of one turn of the loop are one unit, and what is done rides along: one commit, one change of each lane's numbers.
+
+        While the disk is full they are apart, so that what was delivered can go although nothing new finds room.
+        """
         puts, self._puts = self._puts, []
         removals, self._removals = self._removals, []
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
-        self._database.submit(partial(write_all, puts=puts, removals=removals), partial(self._written, puts, removals))
+        if self._strained and puts and removals:
+            self._submit([], removals)
+            removals = []
+        self._submit(puts, removals)
 
-    def _written(self, puts: list[Put], removals: list[Removal], result: Any, error: Exception | None) -> None:
-        if error is not None:
+    def _submit(self, puts: list[Put], removals: list[Removal]) -> None:
+        unit = partial(write_all, puts=puts, removals=removals, age=self.age_now())
+        settle = partial(self._written, puts, removals)
+        try:
+            self._database.submit(unit, settle)
+        except ComponentError as error:
+            settle(None, error)
+
+    def _written(self, puts: list[Put], removals: list[Removal], written: Written | None, error: Exception | None) -> None:
+        for put in puts:
+            self._room.settle(put)
+        if written is None:
+            assert error is not None
+            self._strained = isinstance(error, Full)
             self._again(removals)
             for put in puts:
-                if not put.future.done():
+                if put.future is not None and not put.future.done():
                     put.future.set_exception(error)
             return
+        self._strained = False
         reach("after-journal-commit")
-        self._removed(removals)
+        self._apply(written)
         touched: dict[str, None] = {}
-        for put, entries in zip(puts, result, strict=True):
+        for put, entries in zip(puts, written.stored, strict=True):
             for entry in entries:
-                lane = self._lane(entry.lane)
-                size = rows.size_of(entry.message)
-                lane.stats.accepted += 1
-                lane.stats.pending += 1
-                lane.stats.pending_bytes += size
-                lane.stored(entry, put.held)
+                self._lane(entry.lane).stored(entry, put.held)
                 if not put.held:
                     touched[entry.lane] = None
-            if not put.future.done():
+            if put.future is not None and not put.future.done():
                 put.future.set_result(entries)
             elif put.held:
                 self.release(*entries)
@@ -150,41 +165,19 @@ class Journal:
 
     def put_in(self, tx: sqlite3.Connection, lane: str, *messages: Message) -> None:
         """`put` inside a unit of the same database: the messages exist if and only if the unit commits."""
-        put = Put([(lane, message) for message in messages], False, self.age_now(), None)  # type: ignore[arg-type]
-        entries = write_all(tx, [put], [])
-        self._database.after_commit(lambda result, error: self._put_elsewhere(entries[0]))
+        puts = [Put([(lane, message) for message in messages], False, self.age_now())]
+        written = write_all(tx, puts, (), self.age_now())
+        self._database.after_commit(lambda *_: self._written(puts, [], written, None))
 
-    def _put_elsewhere(self, entries: list[Entry]) -> None:
-        for entry in entries:
-            lane = self._lane(entry.lane)
-            lane.stats.accepted += 1
-            lane.stats.pending += 1
-            lane.stats.pending_bytes += rows.size_of(entry.message)
-            lane.stored(entry, False)
-        for name in {entry.lane for entry in entries}:
-            self._ready(self._lanes[name])
-
-    def _admit(self, lane: Lane, message: Message) -> None:
-        """Make room by the lane's policy. Raises Full."""
-        limits = lane.limits
-        if not (limits.max_entries or limits.max_bytes):
-            return
-        size = rows.size_of(message)
-        over_count = limits.max_entries and lane.stats.pending + 1 > limits.max_entries
-        over_bytes = limits.max_bytes and lane.stats.pending_bytes + size > limits.max_bytes
-        if not over_count and not over_bytes:
-            return
-        if limits.policy is Policy.DROP_OLDEST and (oldest := self._oldest(lane)) is not None:
-            self._remove(Removal(oldest.seq, lane.name, rows.size_of(oldest.message), "dropped", "full"))
-            log.warning("%s is full: its oldest message was dropped", lane.name)
-            return
-        what = f"{lane.stats.pending} messages, {lane.stats.pending_bytes} bytes"
-        raise Full(f"the journal's lane {lane.name} is full ({what}); the broker or the app has to take some first, or raise the limit")
-
-    def _oldest(self, lane: Lane) -> Entry | None:
-        if not lane.ready and lane.behind:
-            self._read(lane, WINDOW)
-        return lane.ready.popleft() if lane.ready else None
+    def _apply(self, written: Written) -> None:
+        """The numbers in memory become those on disk."""
+        for name, change in written.changes.items():
+            lane = self._lane(name)
+            lane.stats.add(change)
+            lane.bound.add(change.pending, change.pending_bytes)
+        for name, seqs in written.gone.items():
+            if seqs:
+                self._lane(name).gone(seqs)
 
     # --- taking
     async def take(self, lane: str, limit: int) -> list[Entry]:
@@ -203,28 +196,22 @@ class Journal:
         if len(one.ready) < limit and one.behind:
             self._read(one, max(limit, WINDOW))
         now = self.age_now()
-        found = one.take(limit, now)
+        found = [entry for entry in one.take(limit, now) if not self._expired(one, entry, now)]
         if one.retries:
             self._arm(one)
-        if one.limits.max_age:
-            found = [entry for entry in found if not self._expired(one, entry, now)]
         return found
 
     def _expired(self, lane: Lane, entry: Entry, now: float) -> bool:
-        if now - entry.enqueued <= lane.limits.max_age:
+        oldest = lane.bound.limits.max_age
+        if not (oldest and now - entry.enqueued > oldest) and not outlived(entry, now):
             return False
         self._end(entry, "expired")
         return True
 
     def _read(self, lane: Lane, limit: int) -> None:
-        sql = f"SELECT {rows.COLUMNS} FROM journal WHERE lane=? AND seq>? ORDER BY seq LIMIT ?"
-        found = self._database.read_now(sql, lane.number or self._number(lane), lane.cursor, limit)
-        lane.loaded((rows.entry(lane.name, row) for row in found), limit, self.age_now())
-
-    def _number(self, lane: Lane) -> int:
-        row = self._database.row_now("SELECT id FROM journal_lane WHERE name=?", lane.name)
-        lane.number = row[0] if row else 0
-        return lane.number
+        sql = f"SELECT {rows.COLUMNS} FROM journal WHERE seq>? AND seq<=? ORDER BY seq LIMIT ?"
+        found = self._database.read_now(sql, lane.cursor, lane.tail, limit)
+        lane.loaded((rows.entry(lane.name, row) for row in found), limit)
 
     def release(self, *entries: Entry) -> None:
         """Give taken entries back untouched, to the front of their lanes in their order (the broker went away)."""
@@ -251,31 +238,18 @@ class Journal:
 
     def _end(self, entry: Entry, how: str, reason: str = "") -> None:
         self._lane(entry.lane).outstanding.discard(entry.seq)
-        self._remove(Removal(entry.seq, entry.lane, rows.size_of(entry.message), how, reason))
-
-    def _remove(self, removal: Removal) -> None:
-        self._removals.append(removal)
-        if self._closed:
+        self._removals.append(Removal(entry.seq, entry.lane, how, reason))
+        if self._closed or self._puts:
             return
-        if len(self._removals) >= MOST_REMOVALS and not self._puts:
-            self._write_puts()
-        elif self._flush is None and not self._puts:
+        if len(self._removals) >= MOST_REMOVALS and not self._strained:
+            self._write()
+        elif self._flush is None:
             self._flush = self._loop.call_later(FLUSH_AFTER, self._on_flush)
 
     def _on_flush(self) -> None:
         self._flush = None
         if self._removals and not self._closed:
-            self._write_puts()
-
-    def _removed(self, removals: list[Removal]) -> None:
-        for removal in removals:
-            stats = self._lane(removal.lane).stats
-            stats.pending -= 1
-            stats.pending_bytes = max(0, stats.pending_bytes - removal.size)
-            if removal.how == "dropped":
-                stats.dropped[removal.reason] = stats.dropped.get(removal.reason, 0) + 1
-            else:
-                setattr(stats, removal.how, getattr(stats, removal.how) + 1)
+            self._write()
 
     def _again(self, removals: list[Removal]) -> None:
         """The commit failed: the rows are still there; try again soon, a crash until then only repeats a delivery."""
@@ -284,54 +258,72 @@ class Journal:
             self._flush = self._loop.call_later(FLUSH_AGAIN, self._on_flush)
 
     async def retry(self, entry: Entry, after: float, error: str) -> None:
-        """Count a failed attempt; the entry comes again in `after` seconds, the lane goes on meanwhile (see `ordered`)."""
+        """Count a failed attempt; the entry comes again in `after` seconds (or after a restart), the lane goes on meanwhile."""
         entry.attempts, entry.due, entry.error = entry.attempts + 1, self.age_now() + after, error
-        values = (entry.attempts, entry.due, error, entry.seq)
-        await self._database.write(lambda tx: tx.execute("UPDATE journal SET attempts=?, due=?, error=? WHERE seq=?", values) and None)
+        values = (entry.attempts, error, entry.seq)
+        sql = "UPDATE journal SET attempts=?, error=? WHERE seq=?"
         lane = self._lane(entry.lane)
+        if not await self._database.write(lambda tx: tx.execute(sql, values).rowcount):
+            lane.outstanding.discard(entry.seq)  # it was dropped meanwhile
+            return
         lane.later(entry)
         self._arm(lane)
 
     async def bury(self, entry: Entry, reason: str) -> None:
         """Move the entry to lane "dead/<its lane>"; on return that is on disk."""
-        target, now = f"dead/{entry.lane}", self.age_now()
-        size = rows.size_of(entry.message)
+        target, age = f"dead/{entry.lane}", self.age_now()
+        future: asyncio.Future[None] = self._loop.create_future()
 
-        def unit(tx: sqlite3.Connection) -> int:
-            source, dead = rows.lane_id(tx, entry.lane), rows.lane_id(tx, target)
-            rows.delete(tx, [entry.seq])
-            rows.count(tx, source, -1, -size, dead=1)
-            rows.count(tx, dead, 1, size, accepted=1)
-            return rows.insert(tx, dead, entry.message, now, entry.attempts, reason)
+        def settle(result: Any, error: Exception | None) -> None:
+            if error is None:
+                self._moved(entry, *result)
+            if not future.done():
+                future.set_result(None) if error is None else future.set_exception(error)
 
-        seq = await self._database.write(unit)
-        lane = self._lane(entry.lane)
-        lane.outstanding.discard(entry.seq)
-        lane.stats.dead += 1
-        lane.stats.pending -= 1
-        lane.stats.pending_bytes = max(0, lane.stats.pending_bytes - size)
-        self._put_elsewhere([Entry(seq, target, entry.message, entry.attempts, 0.0, now, reason)])
+        self._database.submit(lambda tx: move(tx, entry, target, reason, age), settle)
+        await future
+
+    def _moved(self, entry: Entry, written: Written, moved: Entry | None) -> None:
+        self._lane(entry.lane).outstanding.discard(entry.seq)
+        self._apply(written)
+        if moved is not None:
+            lane = self._lane(moved.lane)
+            lane.stored(moved, False)
+            self._ready(lane)
+
+    # --- limits
+    def set_limits(self, prefix: str, limits: Limits, applies: Callable[[str], bool] | None = None) -> None:
+        """Bound the lanes whose names start with `prefix` (and for whose name applies() is true) together; what was said last counts.
+
+        Limits that were set for the same prefix and function are replaced.
+        """
+        self._room.bind(prefix, limits, applies)
+        if limits.max_age and self._expiry is None:
+            self._expiry = self._loop.call_later(self._room.expire_every(), self._expire)
+
+    def _expire(self) -> None:
+        """End what waits longer than it may, also where nobody takes it."""
+        self._expiry = self._loop.call_later(self._room.expire_every(), self._expire)
+        age = self.age_now()
+        for lane in list(self._lanes.values()):
+            oldest = lane.bound.limits.max_age
+            if oldest and lane.holds() and not self._closed:
+                keep, before = frozenset(lane.outstanding), age - oldest
+                unit = partial(expire, lane=lane.name, before=before, keep=keep, limit=EXPIRE_AT_ONCE, age=age)
+                with contextlib.suppress(ComponentError):
+                    self._database.submit(unit, self._on_expired)
+
+    def _on_expired(self, written: Written | None, _error: Exception | None) -> None:
+        if written is not None:
+            self._apply(written)
 
     # --- looking
     async def peek(self, lane: str, limit: int, after: int = 0) -> list[Entry]:
         """Rows of a lane as they are on disk, taken or not, with seq > after; for people and tools."""
-        sql = f"SELECT {rows.COLUMNS} FROM journal WHERE lane=(SELECT id FROM journal_lane WHERE name=?) AND seq>? ORDER BY seq LIMIT ?"
-        return [rows.entry(lane, row) for row in await self._database.scan(sql, lane, after, limit)]
-
-    def set_limits(self, prefix: str, limits: Limits) -> None:
-        """Bound every lane whose name starts with `prefix` (the longest prefix counts)."""
-        self._limits = sorted([*self._limits, (prefix, limits)], key=lambda item: len(item[0]))
-        for lane in self._lanes.values():
-            self._bound(lane)
-
-    def _bound(self, lane: Lane) -> None:
-        for prefix, limits in self._limits:
-            if lane.name.startswith(prefix):
-                lane.limits = limits
-
-    def set_ordered(self, lane: str, ordered: bool = True) -> None:
-        """A retried entry holds its lane back until it is done."""
-        self._lane(lane).ordered = ordered
+        number = self._lane(lane).number
+        sql = f"SELECT {rows.COLUMNS} FROM journal WHERE seq>? AND seq<? ORDER BY seq LIMIT ?"
+        found = await self._database.scan(sql, max(after, rows.first_of(number)), rows.first_of(number + 1), limit)
+        return [rows.entry(lane, row) for row in found] if number else []
 
     def holds(self, lane: str) -> bool:
         """The lane has rows that nobody has taken, due or not: who puts nothing new before them keeps the order."""
@@ -345,6 +337,33 @@ class Journal:
     def stats(self, prefix: str = "") -> list[LaneStats]:
         """The numbers of the lanes under `prefix`, equal to the last committed row."""
         return [lane.stats for name, lane in self._lanes.items() if name.startswith(prefix)]
+
+    def refresh(self) -> None:
+        """Another process changed the file (`edged journal retry`, `drop`, `import`): see what it did."""
+        if not self._closed:
+            self._database.submit(lambda tx: tx.execute(LANES).fetchall(), self._refreshed)
+
+    def _refreshed(self, found: list[tuple[Any, ...]] | None, error: Exception | None) -> None:
+        if found is None:
+            log.warning("the journal could not be read again: %s", error)
+            return
+        for number, name, last, _, *numbers in found:
+            lane, stats = self._lane(name), rows.stats(name, numbers)
+            changed = stats != lane.stats
+            lane.bound.add(stats.pending - lane.stats.pending, stats.pending_bytes - lane.stats.pending_bytes)
+            lane.number, lane.stats = number, stats
+            lane.cursor = max(lane.cursor, rows.first_of(number))
+            lane.tail = max(lane.tail, rows.first_of(number) + last)
+            if changed:
+                self._recheck(lane)
+                self._ready(lane)
+
+    def _recheck(self, lane: Lane) -> None:
+        """Forget loaded entries whose rows are gone."""
+        loaded = {entry.seq for entry in lane.ready} | {seq for _, seq, _ in lane.retries}
+        if loaded:
+            there = self._database.read_now("SELECT seq FROM journal WHERE seq BETWEEN ? AND ?", min(loaded), max(loaded))
+            lane.gone(loaded - {seq for (seq,) in there})
 
     # --- waking
     def watch(self, prefix: str, ready: Callable[[str], None]) -> Callable[[], None]:
@@ -387,5 +406,5 @@ class Journal:
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = Lane(name)
-            self._bound(lane)
+            lane.bound = self._room.bound_of(name)
         return lane

@@ -1,10 +1,15 @@
-"""The journal's tables and the statements on them; every function runs in the writer's thread, inside a unit of work."""
+"""The journal's tables and the statements on them; every function runs in the writer's thread, inside a unit of work.
+
+A row's key is its lane's number and its number in the lane (`lane << 40 | n`), so that a lane is read in order without an index and a
+commit touches few pages: the row's, and the lane's with its numbers. Rows carry a checksum for the day the file is damaged.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
+from zlib import crc32
 
 import orjson
 
@@ -13,73 +18,112 @@ from edge.model import NO_METADATA, Message
 
 SCHEMA = """
 CREATE TABLE journal_lane(
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, accepted INTEGER NOT NULL DEFAULT 0, delivered INTEGER NOT NULL DEFAULT 0,
-    expired INTEGER NOT NULL DEFAULT 0, dead INTEGER NOT NULL DEFAULT 0, dropped TEXT NOT NULL DEFAULT '{}',
-    pending INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0);
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last INTEGER NOT NULL DEFAULT 0, age REAL NOT NULL DEFAULT 0,
+    accepted INTEGER NOT NULL DEFAULT 0, delivered INTEGER NOT NULL DEFAULT 0, expired INTEGER NOT NULL DEFAULT 0,
+    dead INTEGER NOT NULL DEFAULT 0, dropped TEXT NOT NULL DEFAULT '{}', pending INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE journal(
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, lane INTEGER NOT NULL, topic TEXT NOT NULL, data BLOB NOT NULL, metadata BLOB,
-    content_type TEXT, id TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL DEFAULT 0, enqueued REAL NOT NULL,
-    error TEXT NOT NULL DEFAULT '');
-CREATE INDEX journal_lane_seq ON journal(lane, seq);
+    seq INTEGER PRIMARY KEY, sum INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, enqueued REAL NOT NULL, topic TEXT NOT NULL,
+    id TEXT NOT NULL, content_type TEXT, metadata BLOB, error TEXT NOT NULL DEFAULT '', data BLOB NOT NULL);
+CREATE TABLE journal_seen(key TEXT NOT NULL PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX journal_seen_until ON journal_seen(until);
 """
-INSERT = "INSERT INTO journal(lane, topic, data, metadata, content_type, id, attempts, enqueued, error) VALUES(?,?,?,?,?,?,?,?,?)"
-COLUMNS = "seq, topic, data, metadata, content_type, id, attempts, due, enqueued, error"
+INSERT = "INSERT INTO journal(seq, sum, attempts, enqueued, topic, id, content_type, metadata, error, data) VALUES(?,?,?,?,?,?,?,?,?,?)"
+COLUMNS = "seq, topic, data, metadata, content_type, id, attempts, enqueued, error"
+NUMBERS = "accepted, delivered, expired, dead, dropped, pending, bytes"
 ROW_BYTES = 64
+SHIFT = 40
+SIZE = f"length(data)+length(CAST(topic AS BLOB))+{ROW_BYTES}"
 
 
 def size_of(message: Message) -> int:
     """What a message counts against a lane's bytes: its payload, topic and a row's own cost."""
-    return len(message.data) + len(message.topic) + ROW_BYTES
+    topic = message.topic
+    return len(message.data) + (len(topic) if topic.isascii() else len(topic.encode())) + ROW_BYTES
 
 
-def lane_id(tx: sqlite3.Connection, name: str) -> int:
-    """The lane's number; made when it is new."""
-    row = tx.execute("SELECT id FROM journal_lane WHERE name=?", (name,)).fetchone()
+def first_of(lane: int) -> int:
+    """The key before the lane's first row."""
+    return lane << SHIFT
+
+
+def lane_of(tx: sqlite3.Connection, name: str) -> tuple[int, int]:
+    """The lane's number and the key of its last row so far; made when it is new."""
+    row = tx.execute("SELECT id, last FROM journal_lane WHERE name=?", (name,)).fetchone()
     if row is not None:
-        return int(row[0])
+        return row[0], first_of(row[0]) + row[1]
     made = tx.execute("INSERT INTO journal_lane(name) VALUES(?)", (name,)).lastrowid
     assert made is not None
-    return made
+    return made, first_of(made)
 
 
-def insert(tx: sqlite3.Connection, lane: int, message: Message, enqueued: float, attempts: int = 0, error: str = "") -> int:
-    """One row; its seq."""
+def checksum(topic: str, data: bytes, metadata: bytes | None, id_: str) -> int:
+    """Of what must come through unchanged."""
+    return crc32(metadata or b"", crc32(id_.encode(), crc32(topic.encode(), crc32(data))))
+
+
+def insert(tx: sqlite3.Connection, seq: int, message: Message, enqueued: float, attempts: int = 0, error: str = "") -> None:
+    """One row."""
     metadata = orjson.dumps(dict(message.metadata)) if message.metadata else None
-    values = (lane, message.topic, message.data, metadata, message.content_type, message.id, attempts, enqueued, error)
-    seq = tx.execute(INSERT, values).lastrowid
-    assert seq is not None
-    return seq
+    total = checksum(message.topic, message.data, metadata, message.id)
+    values = (seq, total, attempts, enqueued, message.topic, message.id, message.content_type, metadata, error, message.data)
+    tx.execute(INSERT, values)
 
 
-def count(tx: sqlite3.Connection, lane: int, entries: int, size: int, accepted: int = 0, **counters: int) -> None:
-    """Change a lane's numbers: pending and bytes by what is given, and any of delivered, expired, dead."""
-    sets = "".join(f", {name}={name}+{int(number)}" for name, number in counters.items())
+def change(tx: sqlite3.Connection, lane: int, by: LaneStats, age: float, last: int = 0) -> None:
+    """Change a lane's numbers. last: key of its newest row, 0 = as before. age: of the device, now."""
+    number = last & (1 << SHIFT) - 1
     tx.execute(
-        f"UPDATE journal_lane SET accepted=accepted+?, pending=pending+?, bytes=max(0, bytes+?){sets} WHERE id=?",
-        (accepted, entries, size, lane),
+        "UPDATE journal_lane SET last=max(last, ?), age=?, accepted=accepted+?, delivered=delivered+?, expired=expired+?, dead=dead+?, "
+        "pending=pending+?, bytes=bytes+? WHERE id=?",
+        (number, age, by.accepted, by.delivered, by.expired, by.dead, by.pending, by.pending_bytes, lane),
     )
+    if by.dropped:
+        (text,) = tx.execute("SELECT dropped FROM journal_lane WHERE id=?", (lane,)).fetchone()
+        dropped: dict[str, int] = orjson.loads(text)
+        for reason, count in by.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + count
+        tx.execute("UPDATE journal_lane SET dropped=? WHERE id=?", (orjson.dumps(dropped).decode(), lane))
 
 
-def count_dropped(tx: sqlite3.Connection, lane: int, reason: str, number: int = 1) -> None:
-    row = tx.execute("SELECT dropped FROM journal_lane WHERE id=?", (lane,)).fetchone()
-    dropped: dict[str, int] = orjson.loads(row[0]) if row else {}
-    dropped[reason] = dropped.get(reason, 0) + number
-    tx.execute("UPDATE journal_lane SET dropped=? WHERE id=?", (orjson.dumps(dropped).decode(), lane))
+def delete(tx: sqlite3.Connection, seq: int) -> int | None:
+    """Remove a row; its size, None when there was none."""
+    row = tx.execute(f"DELETE FROM journal WHERE seq=? RETURNING {SIZE}", (seq,)).fetchone()
+    return None if row is None else row[0]
 
 
-def delete(tx: sqlite3.Connection, seqs: Iterable[int]) -> int:
-    """Remove rows; how many were there."""
-    return tx.executemany("DELETE FROM journal WHERE seq=?", [(seq,) for seq in seqs]).rowcount
+def oldest(tx: sqlite3.Connection, lane: int, limit: int) -> list[tuple[int, int]]:
+    """Keys and sizes of the lane's first rows."""
+    sql = f"SELECT seq, {SIZE} FROM journal WHERE seq>? AND seq<? ORDER BY seq LIMIT ?"
+    return tx.execute(sql, (first_of(lane), first_of(lane + 1), limit)).fetchall()
+
+
+def first(tx: sqlite3.Connection, lane: int, limit: int) -> list[tuple[int, float]]:
+    """Keys and ages of the lane's first rows."""
+    sql = "SELECT seq, enqueued FROM journal WHERE seq>? AND seq<? ORDER BY seq LIMIT ?"
+    return tx.execute(sql, (first_of(lane), first_of(lane + 1), limit)).fetchall()
+
+
+def remember(tx: sqlite3.Connection, key: str, age: float, until: float) -> bool:
+    """Note a key until that age; False when it is known already."""
+    sql = "INSERT INTO journal_seen VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET until=excluded.until WHERE until<?"
+    return tx.execute(sql, (key, until, age)).rowcount == 1
+
+
+def forget(tx: sqlite3.Connection, age: float, limit: int) -> None:
+    """Drop some of the keys whose time is over."""
+    sql = "DELETE FROM journal_seen WHERE key IN (SELECT key FROM journal_seen WHERE until<? ORDER BY until LIMIT ?)"
+    tx.execute(sql, (age, limit))
 
 
 def entry(lane: str, row: tuple[Any, ...]) -> Entry:
     """An entry from a row of COLUMNS."""
-    seq, topic, data, metadata, content_type, id_, attempts, due, enqueued, error = row
+    seq, topic, data, metadata, content_type, id_, attempts, enqueued, error = row
     found: Mapping[str, str] = orjson.loads(metadata) if metadata else NO_METADATA
-    return Entry(seq, lane, Message(topic, data, found, content_type, id_), attempts, due, enqueued, error)
+    return Entry(seq, lane, Message(topic, data, found, content_type, id_), attempts, 0.0, enqueued, error)
 
 
-def stats(name: str, row: tuple[Any, ...]) -> LaneStats:
-    """A lane's numbers from (accepted, delivered, expired, dead, dropped, pending, bytes)."""
+def stats(name: str, row: Iterable[Any]) -> LaneStats:
+    """A lane's numbers from NUMBERS."""
     accepted, delivered, expired, dead, dropped, pending, size = row
     return LaneStats(name, accepted, delivered, expired, dead, orjson.loads(dropped), pending, size)

@@ -1,0 +1,323 @@
+"""What the journal promises beyond the model: one commit for many, keys, limits and their policies, ages, other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.database import Database
+from edge.errors import Full
+from edge.journal import Journal, LaneStats, Limits, Policy
+from edge.model import Message
+
+A, B = "out/p/a", "out/p/b"
+Script = Callable[[Journal, Database], Awaitable[Any]]
+
+
+class TestClock:
+    """Time that only the test moves."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.wall, self.up = 0.0, 1000.0
+
+    def now(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.up
+
+
+def play(folder: Path, *scripts: Script, clock: TestClock | None = None) -> list[Any]:
+    """Run each script on a journal of the same file, one life after the other."""
+
+    async def run() -> list[Any]:
+        results = []
+        for script in scripts:
+            async with Database.open(folder / "j.db") as database, Journal.open(database, clock) as journal:
+                results.append(await script(journal, database))
+        return results
+
+    return asyncio.run(run())
+
+
+def numbered(*numbers: int, size: int = 1, **metadata: str) -> list[Message]:
+    return [Message("t", str(n).rjust(size).encode(), metadata, id=f"m{n}") for n in numbers]
+
+
+def taken(journal: Journal, lane: str = A, limit: int = 1000) -> list[int]:
+    return [int(entry.message.data) for entry in journal.take_now(lane, limit)]
+
+
+async def flushed(journal: Journal, database: Database) -> None:
+    journal._on_flush()
+    await database.write(lambda tx: None)
+
+
+def stats(journal: Journal, lane: str = A) -> LaneStats:
+    (found,) = journal.stats(lane)
+    assert found.balanced
+    return found
+
+
+# --- storing
+def test_puts_of_one_turn_share_a_commit(tmp_path: Path) -> None:
+    async def script(journal: Journal, database: Database) -> int:
+        before = database._writer.counts.commits
+        await asyncio.gather(*(journal.put(lane, message) for lane in (A, B) for message in numbered(*range(50))))
+        return database._writer.counts.commits - before
+
+    assert play(tmp_path, script) == [1]
+
+
+def test_a_message_comes_back_after_a_restart_as_it_was(tmp_path: Path) -> None:
+    message = Message("tö/1", b"\x00\xff", {"retain": "true"}, "application/octet-stream", "id-1")
+
+    async def put(journal: Journal, _: Database) -> None:
+        await journal.put(A, message)
+
+    async def take(journal: Journal, _: Database) -> Message:
+        (entry,) = journal.take_now(A, 10)
+        return entry.message
+
+    assert play(tmp_path, put, take)[1] == message
+
+
+def test_put_in_a_unit_exists_only_if_the_unit_commits(tmp_path: Path) -> None:
+    async def script(journal: Journal, database: Database) -> list[int]:
+        def works(tx: sqlite3.Connection) -> None:
+            journal.put_in(tx, A, *numbered(1))
+
+        def fails(tx: sqlite3.Connection) -> None:
+            journal.put_in(tx, A, *numbered(2))
+            raise ValueError("no")
+
+        await database.write(works)
+        with pytest.raises(ValueError, match="no"):
+            await database.write(fails)
+        return taken(journal)
+
+    assert play(tmp_path, script) == [[1]]
+
+
+def test_retries_start_at_once_after_a_restart_with_their_attempts(tmp_path: Path) -> None:
+    async def fail(journal: Journal, _: Database) -> None:
+        await journal.put(A, *numbered(1))
+        (entry,) = journal.take_now(A, 1)
+        await journal.retry(entry, 3600.0, "no route")
+        assert taken(journal) == []
+
+    async def again(journal: Journal, _: Database) -> tuple[int, str]:
+        (entry,) = journal.take_now(A, 1)
+        return entry.attempts, entry.error
+
+    assert play(tmp_path, fail, again)[1] == (1, "no route")
+
+
+def test_a_key_is_accepted_once_also_after_a_restart(tmp_path: Path) -> None:
+    async def put(journal: Journal, _: Database) -> int:
+        entries = await journal.put(A, *numbered(1, 2), keys=("k", "k2"))
+        return len(entries) + len(await journal.put(A, *numbered(1), keys=("k",)))
+
+    assert play(tmp_path, put, put) == [2, 0]
+
+
+def test_a_key_is_forgotten_after_its_time(tmp_path: Path) -> None:
+    clock = TestClock()
+
+    async def script(journal: Journal, _: Database) -> list[int]:
+        found = []
+        for step in (0.0, 9.0, 2.0):
+            clock.up += step
+            found.append(len(await journal.put(A, *numbered(1), keys=("k",), remember=10.0)))
+        return found
+
+    assert play(tmp_path, script, clock=clock) == [[1, 0, 1]]
+
+
+# --- limits
+def test_a_full_bound_refuses_and_takes_again_once_something_left(tmp_path: Path) -> None:
+    async def script(journal: Journal, database: Database) -> None:
+        journal.set_limits("out/p/", Limits(max_entries=3))
+        await journal.put(A, *numbered(1, 2))
+        await journal.put(B, *numbered(3))
+        with pytest.raises(Full, match="3 messages"):
+            await journal.put(B, *numbered(4))
+        await journal.put("out/other/a", *numbered(1))
+        await journal.done(*journal.take_now(A, 1))
+        await flushed(journal, database)
+        await journal.put(B, *numbered(4))
+
+    play(tmp_path, script)
+
+
+def test_puts_under_way_count_against_the_limit(tmp_path: Path) -> None:
+    async def script(journal: Journal, _: Database) -> int:
+        journal.set_limits("out/", Limits(max_bytes=10 * (64 + 2)))
+        results = await asyncio.gather(*(journal.put(A, *numbered(n)) for n in range(30)), return_exceptions=True)
+        assert stats(journal).pending == 10
+        return sum(isinstance(result, Full) for result in results)
+
+    assert play(tmp_path, script) == [20]
+
+
+@pytest.mark.parametrize(
+    ("policy", "left", "dropped"),
+    [
+        (Policy.DROP_OLDEST, [3, 4, 5, 6, 7], {"full": 3}),
+        (Policy.DROP_NEWEST, [0, 1, 2, 3, 4], {"full": 3}),
+        (Policy.KEEP_LAST, [7], {"replaced": 7}),
+    ],
+)
+def test_policy_decides_what_stays(policy: Policy, left: list[int], dropped: dict[str, int], tmp_path: Path) -> None:
+    async def fill(journal: Journal, _: Database) -> None:
+        journal.set_limits("out/", Limits(max_entries=5, policy=policy))
+        for message in numbered(*range(8)):
+            await journal.put(A, message)
+        assert stats(journal).dropped == dropped
+
+    async def look(journal: Journal, _: Database) -> list[int]:
+        assert stats(journal).accepted == 8
+        return taken(journal)
+
+    assert play(tmp_path, fill, look)[1] == left
+
+
+def test_downsampling_keeps_one_of_n_beyond_half_and_drops_the_oldest_when_full(tmp_path: Path) -> None:
+    async def script(journal: Journal, _: Database) -> list[int]:
+        journal.set_limits("out/", Limits(max_entries=10, policy=Policy.DOWNSAMPLE, every=4))
+        for message in numbered(*range(45)):
+            await journal.put(A, message)
+        found = stats(journal)
+        assert found.dropped == {"downsampled": 30, "full": 5}
+        return taken(journal)
+
+    (left,) = play(tmp_path, script)
+    assert len(left) == 10
+    assert left[-1] == 44
+    assert all(b - a == 4 for a, b in itertools.pairwise(left) if a > 8)
+
+
+def test_what_is_in_flight_is_never_dropped(tmp_path: Path) -> None:
+    async def script(journal: Journal, _: Database) -> list[int]:
+        journal.set_limits("out/", Limits(max_entries=2, policy=Policy.DROP_OLDEST))
+        await journal.put(A, *numbered(1, 2))
+        (first,) = journal.take_now(A, 1)
+        await journal.put(A, *numbered(3))
+        journal.release(first)
+        return taken(journal)
+
+    assert play(tmp_path, script) == [[1, 3]]
+
+
+def test_the_longest_lane_gives_way_to_another_topic(tmp_path: Path) -> None:
+    async def script(journal: Journal, _: Database) -> tuple[list[int], list[int]]:
+        journal.set_limits("out/p/", Limits(max_entries=4, policy=Policy.DROP_OLDEST))
+        await journal.put(A, *numbered(1, 2, 3, 4))
+        await journal.put(B, *numbered(9))
+        return taken(journal), taken(journal, B)
+
+    assert play(tmp_path, script) == [([2, 3, 4], [9])]
+
+
+def test_a_pattern_has_limits_of_its_own(tmp_path: Path) -> None:
+    async def script(journal: Journal, _: Database) -> list[int]:
+        journal.set_limits("out/p/", Limits(max_entries=1))
+        journal.set_limits("out/p/", Limits(policy=Policy.KEEP_LAST), lambda lane: lane.endswith("/b"))
+        for message in numbered(1, 2, 3):
+            await journal.put(B, message)
+        await journal.put(A, *numbered(1))
+        with pytest.raises(Full):
+            await journal.put(A, *numbered(2))
+        return taken(journal, B)
+
+    assert play(tmp_path, script) == [[3]]
+
+
+# --- age
+def test_old_messages_expire_though_nobody_takes_them(tmp_path: Path) -> None:
+    clock = TestClock()
+
+    async def script(journal: Journal, database: Database) -> tuple[int, list[int]]:
+        journal.set_limits("out/", Limits(max_age=60.0))
+        await journal.put(A, *numbered(1, 2))
+        clock.up += 50
+        await journal.put(A, *numbered(3))
+        clock.up += 20
+        journal._expire()
+        await flushed(journal, database)
+        return stats(journal).expired, taken(journal)
+
+    assert play(tmp_path, script, clock=clock) == [(2, [3])]
+
+
+def test_ttl_counts_time_up_whatever_the_wall_clock_does(tmp_path: Path) -> None:
+    clock = TestClock()
+
+    async def put(journal: Journal, _: Database) -> None:
+        await journal.put(A, *numbered(1, ttlInSeconds="100"), *numbered(2))
+        clock.wall, clock.up = 2e9, clock.up + 90
+        await journal.put(A, *numbered(3))
+
+    async def restarted(journal: Journal, database: Database) -> list[list[int]]:
+        clock.wall = -86_400.0
+        first = journal.take_now(A, 10)
+        journal.release(*first)
+        clock.up += 20
+        found = [[int(e.message.data) for e in first], taken(journal)]
+        await flushed(journal, database)
+        assert stats(journal).expired == 1
+        return found
+
+    assert play(tmp_path, put, restarted, clock=clock)[1] == [[1, 2, 3], [2, 3]]
+
+
+# --- other processes
+def test_what_another_process_put_and_removed_is_seen_after_a_refresh(tmp_path: Path) -> None:
+    async def script(journal: Journal, database: Database) -> list[int]:
+        await journal.put(A, *numbered(1, 2, 3))
+        async with Database.open(tmp_path / "j.db") as other, Journal.open(other) as tool:
+            one, two, three = tool.take_now(A, 3)
+            await tool.drop(two, "by hand")
+            tool.release(one, three)
+            await tool.put(A, *numbered(4))
+        journal.refresh()
+        await database.write(lambda tx: None)
+        await journal.put(A, *numbered(5))
+        assert stats(journal).dropped == {"by hand": 1}
+        return taken(journal)
+
+    assert play(tmp_path, script) == [[1, 3, 4, 5]]
+
+
+def test_a_put_after_a_foreign_one_does_not_hide_it(tmp_path: Path) -> None:
+    async def script(journal: Journal, _: Database) -> list[int]:
+        await journal.put(A, *numbered(1))
+        async with Database.open(tmp_path / "j.db") as other, Journal.open(other) as tool:
+            await tool.put(A, *numbered(2))
+        await journal.put(A, *numbered(3))
+        return taken(journal)
+
+    assert play(tmp_path, script) == [[1, 2, 3]]
+
+
+def test_a_row_that_somebody_removed_is_counted_once(tmp_path: Path) -> None:
+    async def script(journal: Journal, database: Database) -> None:
+        await journal.put(A, *numbered(1))
+        (mine,) = journal.take_now(A, 1)
+        async with Database.open(tmp_path / "j.db") as other, Journal.open(other) as tool:
+            await tool.drop(tool.take_now(A, 1)[0], "by hand")
+        await journal.done(mine)
+        await flushed(journal, database)
+        journal.refresh()
+        await database.write(lambda tx: None)
+        assert stats(journal) == LaneStats(A, accepted=1, dropped={"by hand": 1})
+
+    play(tmp_path, script)
