@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from edge import registry, spec
@@ -28,6 +29,8 @@ secret_log = logging.getLogger("dapr.runtime.processor.secret")
 CREATE, INIT = "[CREATE_COMPONENT_FAILURE]", "[INIT_COMPONENT_FAILURE]"
 NAMESPACE_SCOPED = "namespacescoped"
 Lend = Callable[[Resource], Context]
+Accept = Callable[[Part], None]
+"""Looks at a component's runtime-level properties before it opens. Raises ComponentError."""
 
 
 class LoadError(Exception):
@@ -40,8 +43,9 @@ class Loader:
     lend: the Context for a component. environ: for `envRef` and placeholders. parked: components whose secret store is missing.
     """
 
-    def __init__(self, lend: Lend, environ: Mapping[str, str], parts: Parts | None = None) -> None:
+    def __init__(self, lend: Lend, environ: Mapping[str, str], parts: Parts | None = None, accept: Accept | None = None) -> None:
         self.parts = parts or Parts()
+        self._accept = accept
         self.parked: dict[str, Resource] = {}
         self._lend, self._environ = lend, environ
         self._open: dict[str, tuple[Resource, Part]] = {}
@@ -141,11 +145,11 @@ class Loader:
         async with asyncio.timeout(resource.init_timeout):
             properties = await self._properties(resource, context)
             component = build(resource, properties, context)
+            part = _part(resource, component, properties)
+            if self._accept is not None:
+                self._accept(part)
             await component.open()
-        low = {name.lower(): text for name, text in properties.items()}
-        if resource.kind == "pubsub" and any("{namespace}" in (entry.value or "") for entry in resource.metadata):
-            low[NAMESPACE_SCOPED] = "true"
-        return Part(resource.name, resource.type.lower(), resource.version, component, low, resource.scopes, capabilities(component))
+        return replace(part, capabilities=capabilities(component))
 
     async def _properties(self, resource: Resource, context: Context) -> dict[str, str]:
         found = self._open.get(resource.secret_store)
@@ -169,6 +173,15 @@ def build(resource: Resource, properties: Mapping[str, str], context: Context) -
     if fatal := [problem for problem in problems if problem.fatal]:
         raise ComponentError("; ".join(f"{problem.message} ({resource.at(problem.field)})" for problem in fatal))
     return cls(metadata, context)
+
+
+def _part(resource: Resource, component: Component, properties: Mapping[str, str]) -> Part:
+    """What the blocks get of a component, but for its capabilities."""
+    low = {name.lower(): text for name, text in properties.items()}
+    if resource.kind == "pubsub" and any("{namespace}" in (entry.value or "") for entry in resource.metadata):
+        low[NAMESPACE_SCOPED] = "true"
+    secrets = {entry.name.lower(): entry.secret[0] for entry in resource.metadata if entry.secret[0]}
+    return Part(resource.name, resource.type.lower(), resource.version, component, low, resource.scopes, secret_names=secrets)
 
 
 def check(plan: Plan) -> list[Problem]:
@@ -217,11 +230,11 @@ def _text(error: Exception, resource: Resource) -> str:
 
 
 @asynccontextmanager
-async def open_components(plan: Plan, lend: Lend, environ: Mapping[str, str]) -> AsyncIterator[Parts]:
+async def open_components(plan: Plan, lend: Lend, environ: Mapping[str, str], accept: Accept | None = None) -> AsyncIterator[Loader]:
     """The plan's components, open; closed at the end of the block. Raises LoadError."""
-    loader = Loader(lend, environ)
+    loader = Loader(lend, environ, accept=accept)
     try:
         await loader.open_all(plan.components)
-        yield loader.parts
+        yield loader
     finally:
         await loader.close_all()

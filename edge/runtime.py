@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from edge import systemd
 from edge.app import App, Parts
+from edge.blocks.acceptance import accept
 from edge.component import Context
 from edge.config.plan import Plan, PlanError, read_plan
 from edge.config.resources import Component as Resource
@@ -80,7 +81,9 @@ async def _start(settings: DaemonSettings, data: DataDir, stop: asyncio.Event, u
     database = await up.enter_async_context(Database.open(data.path / "edged.db"))
     journal = await up.enter_async_context(Journal.open(database))
     background = await up.enter_async_context(Tasks("components"))
-    parts = await up.enter_async_context(open_components(plan, _lender(settings, data, background, database, ids), os.environ))
+    lend = _lender(settings, data, background, database, ids)
+    loader = await up.enter_async_context(open_components(plan, lend, os.environ, accept))
+    parts = loader.parts
     tasks = await up.enter_async_context(Tasks("edged"))
     services = await up.enter_async_context(Services.open(plan, parts, database, journal, tasks, settings, data))
     services.blocks.shutdown = _shutdown(stop)

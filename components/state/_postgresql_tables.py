@@ -23,7 +23,8 @@ async def migrate(connection: Any, about: str, level_key: str, table: str, migra
     await connection.execute(f"INSERT INTO {about} (key, value) VALUES ('lock', 'lock') ON CONFLICT (key) DO NOTHING")
     async with connection.transaction():
         await connection.fetchval(f"SELECT value FROM {about} WHERE key = 'lock' FOR UPDATE")
-        level = int(await connection.fetchval(f"SELECT value FROM {about} WHERE key = $1", level_key) or 0)
+        there = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table)  # the level may be another table's
+        level = int(await connection.fetchval(f"SELECT value FROM {about} WHERE key = $1", level_key) or 0) if there else 0
         if level > len(migrations):
             raise ComponentError(f"table {table} has level {level}, this edged knows {len(migrations)}; a newer Dapr made it")
         for number in range(level, len(migrations)):

@@ -87,8 +87,8 @@ async def opened(tmp_path: Path, plan: Plan, environ: Mapping[str, str] | None =
         def lend(resource: Resource) -> Context:
             return Context(resource.name, ("shop",), "default", tmp_path, tasks, no_database, resource.init_timeout, tmp_path)
 
-        async with open_components(plan, lend, environ or {}) as parts:
-            yield parts
+        async with open_components(plan, lend, environ or {}) as loader:
+            yield loader.parts
 
 
 def load(tmp_path: Path, *components: str, environ: Mapping[str, str] | None = None) -> Parts:
