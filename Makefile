@@ -12,7 +12,7 @@ demo: $(VENV)/.ready mosquitto
 run: $(VENV)/.ready
 	@$(BIN)/edged run --app-id play
 
-test: $(VENV)/.ready-test mosquitto
+test: $(VENV)/.ready-test mosquitto sdk
 	@packaging/system redis-server psql:postgresql
 	@packaging/test
 
@@ -37,8 +37,14 @@ $(VENV)/.ready-test: $(VENV)/.ready pyproject.toml
 mosquitto:
 	@packaging/system mosquitto
 
+# the released Dapr SDKs for JavaScript and Go that tests/sdk runs; quick when nothing changed
+.PHONY: sdk
+sdk:
+	@packaging/system npm
+	@packaging/sdk
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .cache build dist *.egg-info
 
 # the frozen executable, as one folder and as one file
 binary: $(VENV)/.ready
