@@ -79,7 +79,8 @@ class Services:
             pubsub = PubSubService(parts, outbox, policies.outbound("pubsub"))
             outputs = OutputBindings(parts, outbox, policies.outbound("bindings"))
             inbound = policies.inbound("pubsub")
-            subscriptions = SubscriptionManager(parts, journal, tasks, gates, pubsub.forward, inbound, Memory(data.path))
+            memories = Memory(data.path), Memory(data.path, "streams")
+            subscriptions = SubscriptionManager(parts, journal, tasks, gates, pubsub.forward, inbound, *memories)
             timeout = settings.apps[0].binding_options_timeout if settings.apps else 3.0
             inputs = InputBindings(parts, outputs, journal, tasks, gates, policies.inbound("bindings"), timeout=timeout)
             scopes = {scope.store_name: scope for scope in plan.configuration.secrets.scopes}
@@ -91,6 +92,7 @@ class Services:
                 metadata=MetadataService(parts, features(plan)),
                 health=HealthService(),
                 bindings=outputs,
+                subscriptions=subscriptions,
             )
             attendance = Attendance(parts, database, tasks, data.path, policies, ttl="ActorStateTTL" in features(plan))
             services = cls(blocks, subscriptions, inputs, tasks, attendance, learned=[attendance.learned], turned=[attendance.turned])

@@ -110,7 +110,7 @@ async def rig(
         outbox = await up.enter_async_context(OutboxPump(opened, journal, tasks))
         pubsub = PubSubService(parts, outbox)
         gates = Gates(tasks)
-        manager = SubscriptionManager(parts, journal, tasks, gates, pubsub.forward, policy_of, Memory(folder))
+        manager = SubscriptionManager(parts, journal, tasks, gates, pubsub.forward, policy_of, Memory(folder), Memory(folder, "streams"))
         outputs = OutputBindings(parts, outbox)
         inputs = InputBindings(parts, outputs, journal, tasks, gates, policy_of, timeout=0.5)
         made = Rig(folder, server, app, parts, journal, tasks, outbox, pubsub, gates, manager, outputs, inputs, opened)

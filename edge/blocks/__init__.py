@@ -38,4 +38,5 @@ class Blocks:
     workflow: Any = None
     crypto: Any = None
     conversation: Any = None
+    subscriptions: Any = None
     shutdown: Callable[[App, bool], None] | None = None

@@ -231,6 +231,15 @@ class InLane:
                 log.warning("%s: message %d is dead: %s", self.name, entry.seq, outcome.reason)
                 await self._journal.bury(entry, outcome.reason)
 
+    async def settle(self) -> None:
+        """Give rows to messages that have none, so that they outlive this lane. Nothing where nothing is written."""
+        if self.mode in UNWRITTEN or not (bare := [item for item in self._bare if not item.writing]):
+            return
+        try:
+            await self._write(bare)
+        except ComponentError as error:
+            log.warning("%s: messages could not be journalled, the broker keeps them: %s", self.name, error)
+
     async def close(self) -> None:
         """Take nothing more; what has no row stays unacknowledged with the broker, rows are given back. Idempotent."""
         if self._closed:

@@ -155,6 +155,26 @@ class SingleLane(InLane):
             await asyncio.wait(self._workers)
 
 
+class StreamLane(SingleLane):
+    """Each message goes to the stream as it comes: the app answers in its own order and time."""
+
+    def __init__(self, settings: LaneSettings, courier: Courier, journal: Journal, gate: Gate, tasks: Tasks) -> None:
+        self._calls: set[asyncio.Task[None]] = set()
+        super().__init__(settings, courier, journal, gate, tasks)
+
+    def _enqueue(self, item: Item) -> None:
+        call = self._tasks.start(f"stream[{self.name}]", self._deliver(item))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    async def close(self) -> None:
+        await super().close()
+        if self._calls:
+            for call in self._calls:
+                call.cancel()
+            await asyncio.wait(self._calls)
+
+
 class BulkLane(InLane):
     """One call of the app for up to `max_messages`, which are collected for at most `max_await` seconds."""
 

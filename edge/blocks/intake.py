@@ -40,6 +40,13 @@ class Intake:
         """From now on messages go through the lane."""
         self.lane = lane
 
+    async def detach(self) -> None:
+        """The lane goes, its messages stay: from now on they are kept until there is another one."""
+        lane, self.lane = self.lane, None
+        if lane is not None:
+            await lane.settle()
+            await lane.close()
+
     async def open(self, *, patient: bool = True) -> None:
         """Subscribe, once. patient: a component that refuses is asked again for ever; else its ComponentError is raised."""
         if self._unsubscribe is not None or self._opening is not None:
@@ -87,13 +94,16 @@ class Intake:
 
 
 class Memory:
-    """What each app told at its last start, in files of the data directory: enough to take its messages before it is up."""
+    """What each app wanted at its last start, in files of the data directory: enough to take its messages before it is up.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    kind: "subscriptions" that it told, or "streams" that it opened.
+    """
+
+    def __init__(self, folder: Path, kind: str = "subscriptions") -> None:
+        self._folder, self._kind = folder, kind
 
     def _path(self, app_id: str) -> Path:
-        return self._folder / f"subscriptions-{re.sub(r'[^A-Za-z0-9_-]', '_', app_id)}.json"
+        return self._folder / f"{self._kind}-{re.sub(r'[^A-Za-z0-9_-]', '_', app_id)}.json"
 
     def recall(self, app_id: str) -> list[Subscription]:
         """What the app told; nothing when there is no readable memory."""

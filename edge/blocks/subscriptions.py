@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from edge import errors
 from edge.app import App, AppUnavailable, Delivery, Part, Parts
 from edge.blocks.delivery import Deliver, DeliverBulk, Forward, Router, Target, TopicCourier
 from edge.blocks.gate import Gate, Gates
 from edge.blocks.inbox_lane import HOLD, InLane, LaneSettings
-from edge.blocks.inbox_pump import BulkLane, SingleLane
+from edge.blocks.inbox_pump import BulkLane, SingleLane, StreamLane
 from edge.blocks.intake import Intake, Memory
 from edge.blocks.pubsub import wire_topic
 from edge.blocks.retries import Attempts, PolicyOf, no_policy
 from edge.blocks.scopes import SUBSCRIBE, topic_allowed
+from edge.blocks.streams import Stop, Streams
 from edge.cel import CelError
-from edge.errors import ComponentError, EdgeError
+from edge.errors import EdgeError
 from edge.journal import Journal
 from edge.model import NO_METADATA, BulkTopicEvent, Rule, Subscription, SubscriptionType
 from edge.tasks import Tasks
@@ -32,8 +33,6 @@ FETCH_DELAYS = (1.0, 60.0)
 LOCAL_HOLD = 0.005  # the publisher waits for it
 ORDERED = frozenset(("1", "t", "true", "y", "yes", "on"))
 
-Stop = Callable[[], Awaitable[None]]
-
 
 class Hosted:
     """What runs for one app. told: the app's own list, None until it was asked."""
@@ -42,14 +41,13 @@ class Hosted:
         self.declared = declared
         self.told: list[Subscription] | None = None
         self.intakes: dict[tuple[str, str], Intake] = {}
-        self.streams: dict[str, Subscription] = {}
         self.asking: asyncio.Task[None] | None = None
 
 
 class SubscriptionManager:
     """The subscriptions of all apps.
 
-    forward: publishes dead letters. policy_of: inbound policies. memory: remembers what apps told.
+    forward: publishes dead letters. policy_of: inbound policies. memory, stream_memory: remember what apps told, and their streams.
     """
 
     def __init__(
@@ -61,10 +59,12 @@ class SubscriptionManager:
         forward: Forward,
         policy_of: PolicyOf = no_policy,
         memory: Memory | None = None,
+        stream_memory: Memory | None = None,
     ) -> None:
         self._parts, self._journal, self._tasks, self._gates = parts, journal, tasks, gates
         self._forward, self._policy_of, self._memory = forward, policy_of, memory
         self._hosted: dict[str, Hosted] = {}
+        self.streams = Streams(journal, tasks, stream_memory)
 
     # --- life of an app
     async def prepare(self, app: App, declared: Sequence[Subscription] = ()) -> None:
@@ -77,6 +77,11 @@ class SubscriptionManager:
             part = self._parts.find("pubsub", subscription.pubsub, app)
             if part is not None and part.component.journal_in and self._allowed(app, part, subscription):
                 await self._intake(app, hosted, part, subscription).open()
+        await self.streams.prepare(app, lambda subscription: self._find_allowed(app, subscription))
+
+    def _find_allowed(self, app: App, subscription: Subscription) -> Part | None:
+        part = self._parts.find("pubsub", subscription.pubsub, app)
+        return part if part is not None and self._allowed(app, part, subscription) else None
 
     async def start(self, app: App, *, ask: bool = True) -> None:
         """The app is up: ask it for its subscriptions (once), then deliver. ask: False with --disable-init-endpoints subscribe."""
@@ -96,6 +101,7 @@ class SubscriptionManager:
 
     async def stop(self, app: App) -> None:
         """Take nothing more for the app; calls under way are cut, their messages stay. Idempotent."""
+        await self.streams.stop(app)
         hosted = self._hosted.pop(app.id, None)
         if hosted is None:
             return
@@ -139,7 +145,7 @@ class SubscriptionManager:
     async def _apply(self, app: App, hosted: Hosted) -> None:
         """Make the lanes fit the list."""
         merged = merge(hosted.declared, hosted.told or ())
-        app.subscriptions = [*merged, *hosted.streams.values()]
+        app.subscriptions = [*merged, *self.streams.of(app)]
         wanted = {(subscription.pubsub, subscription.topic) for subscription in merged}
         if hosted.told is not None:
             for key in [key for key in hosted.intakes if key not in wanted]:
@@ -187,15 +193,18 @@ class SubscriptionManager:
         ordered = subscription.metadata.get("ordered", "").lower() in ORDERED
         hold = HOLD if part.component.journal_out else LOCAL_HOLD
         settings = LaneSettings(name, mode, ordered, hold)
+        if subscription.type is SubscriptionType.STREAMING and not ordered:
+            return StreamLane(settings, courier, self._journal, gate, self._tasks)
         if subscription.bulk.enabled:
             return BulkLane(settings, subscription.bulk, courier, self._journal, gate, self._tasks)
         return SingleLane(settings, courier, self._journal, gate, self._tasks)
 
     # --- streams
-    async def stream(self, app: App, subscription: Subscription, deliver: Deliver) -> Stop:
+    async def stream(self, app: App, subscription: Subscription, deliver: Deliver, ended: Callable[[], None]) -> Stop:
         """Deliver a topic to a stream until the returned function is called; what it did not acknowledge waits for the next one.
 
-        Several streams on a topic are subscriptions of their own. Raises EdgeError PUBSUB_NOT_FOUND, PermissionError (scopes).
+        ended: called when the app is served no more. Several streams on a topic are subscriptions of their own.
+        Raises EdgeError PUBSUB_NOT_FOUND, PermissionError (scopes, or the broker refuses).
         """
         part = self._parts.find("pubsub", subscription.pubsub, app)
         if part is None:
@@ -203,25 +212,10 @@ class SubscriptionManager:
         if not topic_allowed(part.properties, SUBSCRIBE, app.id, subscription.topic):
             text = f"subscription to topic '{subscription.topic}' on pubsub '{part.name}' is not allowed"
             raise PermissionError(f"failed to create subscription for {part.name}: {text}")
-        hosted = self._hosted.setdefault(app.id, Hosted())
-        name = _free_name(f"in-stream/{app.id}/{part.name}/{subscription.topic}", hosted.streams)
-        topic = wire_topic(app, part, subscription.topic)
-        intake = Intake(name, part, topic, subscription.metadata, app.id, self._journal, self._tasks)
-        gate = self._gates.streams(app)
-        intake.attach(self._lane(app, part, subscription, name, gate, deliver, _no_bulk))
-        hosted.streams[name] = subscription
-        app.subscriptions.append(subscription)
-        try:
-            await intake.open(patient=False)
-        except ComponentError as error:
-            await self._end_stream(app, hosted, name, intake)
-            raise PermissionError(f"failed to create subscription for {part.name}: {error}") from error
-        return lambda: self._end_stream(app, hosted, name, intake)
-
-    async def _end_stream(self, app: App, hosted: Hosted, name: str, intake: Intake) -> None:
-        subscription = hosted.streams.pop(name, None)
-        app.subscriptions = [one for one in app.subscriptions if one is not subscription]
-        await intake.close()
+        gate, bulk = self._gates.streams(app), _no_bulk
+        return await self.streams.open(
+            app, part, subscription, lambda name: self._lane(app, part, subscription, name, gate, deliver, bulk), ended
+        )
 
 
 def merge(declared: Sequence[Subscription], told: Sequence[Subscription]) -> list[Subscription]:
@@ -250,13 +244,6 @@ def _announce(told: Sequence[Subscription]) -> None:
         topics.setdefault(subscription.pubsub, []).append(subscription.topic)
     for pubsub, names in topics.items():
         log.info("app is subscribed to the following topics: [[%s]] through pubsub=%s", " ".join(names), pubsub)
-
-
-def _free_name(name: str, taken: dict[str, Subscription]) -> str:
-    number = 1
-    while (found := name if number == 1 else f"{name}#{number}") in taken:
-        number += 1
-    return found
 
 
 async def _no_bulk(batch: BulkTopicEvent) -> dict[str, Delivery]:
