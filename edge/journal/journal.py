@@ -193,13 +193,18 @@ class Journal:
         one = self._lanes.get(lane)
         if one is None or self._closed or limit <= 0:
             return []
-        if len(one.ready) < limit and one.behind:
-            self._read(one, max(limit, WINDOW))
         now = self.age_now()
-        found = [entry for entry in one.take(limit, now) if not self._expired(one, entry, now)]
+        found: list[Entry] = []
+        while len(found) < limit and (more := self._take_some(one, limit - len(found), now)):
+            found += [entry for entry in more if not self._expired(one, entry, now)]
         if one.retries:
             self._arm(one)
         return found
+
+    def _take_some(self, lane: Lane, limit: int, now: float) -> list[Entry]:
+        while len(lane.ready) < limit and lane.behind:
+            self._read(lane, max(limit, WINDOW))
+        return lane.take(limit, now)
 
     def _expired(self, lane: Lane, entry: Entry, now: float) -> bool:
         oldest = lane.bound.limits.max_age

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from bisect import bisect
 from collections import deque
 from collections.abc import Collection, Iterable
 
@@ -87,11 +88,16 @@ class Lane:
         return found
 
     def give_back(self, entries: list[Entry]) -> None:
-        """Taken entries, untouched, to the front in their order."""
-        entries.sort(key=lambda entry: entry.seq, reverse=True)
+        """Taken entries, untouched, to their places in the order; where that is behind the window they are read again."""
+        entries.sort(key=_seq, reverse=True)
         for entry in entries:
             self.outstanding.discard(entry.seq)
-            self.ready.appendleft(entry)
+            if entry.seq in self.skip:
+                self.skip.discard(entry.seq)
+            elif not self.ready or entry.seq < self.ready[0].seq:
+                self.ready.appendleft(entry)
+            else:
+                self.ready.insert(bisect(self.ready, entry.seq, key=_seq), entry)
 
     def later(self, entry: Entry) -> None:
         """A taken entry comes again when it is due."""
@@ -103,3 +109,7 @@ class Lane:
         self.ready = deque(entry for entry in self.ready if entry.seq not in seqs)
         self.retries = [item for item in self.retries if item[1] not in seqs]
         heapq.heapify(self.retries)
+
+
+def _seq(entry: Entry) -> int:
+    return entry.seq

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,12 +13,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edge.database import Database
+from edge.database import Database, Options
 from edge.journal import Entry, Journal
 from edge.model import Message
 
 LANES = ("out/p/a", "out/p/b", "in/app/p/c")
 AWAY = 10_000.0
+UNSYNCED = Options(pragmas=("synchronous=OFF",))  # what a power cut takes is the business of tests/faults
+EXAMPLES = int(os.environ.get("EXAMPLES", "20"))
 lanes = st.sampled_from(LANES)
 
 
@@ -42,7 +45,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     async def open(self) -> None:
         self.stack = AsyncExitStack()
-        self.database = await self.stack.enter_async_context(Database.open(Path(self.folder.name) / "j.db"))
+        self.database = await self.stack.enter_async_context(Database.open(Path(self.folder.name) / "j.db", UNSYNCED))
         self.journal = await self.stack.enter_async_context(Journal.open(self.database))
 
     def teardown(self) -> None:
@@ -134,6 +137,6 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 JournalMachine.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestJournal = JournalMachine.TestCase
