@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -11,15 +12,23 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from tests.harness import free_port
 
 REDIS = shutil.which("redis-server")
 INITDB = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None, key=lambda path: int(path.parts[-3]))
 needs_redis = pytest.mark.skipif(REDIS is None, reason="redis-server is not installed (Debian: redis-server)")
 needs_postgresql = pytest.mark.skipif(INITDB is None, reason="PostgreSQL is not installed (Debian: postgresql)")
+
+
+def server_port() -> int:
+    """A free port outside the range of outgoing connections: one that goes away must find it free when it comes back."""
+    while True:
+        port = random.randint(15000, 30000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_port(port: int, process: subprocess.Popen[bytes], timeout: float = 30.0) -> None:
@@ -60,10 +69,17 @@ class Redis:
             self.process.terminate()
             self.process.wait(20)
 
+    async def command(self, *words: str, db: int = 3) -> Any:
+        """One command by a client of its own."""
+        from redis.asyncio import Redis as Client
+
+        async with Client(port=self.port, db=db) as client:
+            return await client.execute_command(*words)
+
 
 @contextlib.contextmanager
 def redis_server(folder: Path, *flags: str) -> Iterator[Redis]:
-    one = Redis(folder, free_port(), flags)
+    one = Redis(folder, server_port(), flags)
     try:
         yield one.start()
     finally:
@@ -124,7 +140,7 @@ class Postgres:
 
 @contextlib.contextmanager
 def postgresql_server(folder: Path) -> Iterator[Postgres]:
-    one = Postgres(folder, free_port()).make().start()
+    one = Postgres(folder, server_port()).make().start()
     try:
         yield one
     finally:

@@ -33,6 +33,7 @@ class Pool:
         self._words = words(fields)
         self._tls = tls_of(self._words)
         self.server = Server(context, self._prepare)
+        self._how: dict[str, Any] = {}
         self._pool: Any = None
         self._closed = False
 
@@ -41,16 +42,19 @@ class Pool:
         import asyncpg  # the extra `postgresql`
 
         fields = self._fields
+        self._how = {
+            "timeout": float(self._words.get("connect_timeout", 0)) or fields.timeout,
+            "command_timeout": fields.timeout,
+            "statement_cache_size": 0 if fields.query_exec_mode in NO_CACHE else 100,
+            "ssl": self._tls,
+            **settings(self._words),
+        }
         most = fields.max_conns or int(self._words.get("pool_max_conns", 0)) or max(FEWEST, os.cpu_count() or 1)
         self._pool = asyncpg.create_pool(
             min_size=0,
             max_size=most,
             max_inactive_connection_lifetime=fields.connection_max_idle_time or IDLE,
-            timeout=float(self._words.get("connect_timeout", 0)) or self._fields.timeout,
-            command_timeout=fields.timeout,
-            statement_cache_size=0 if fields.query_exec_mode in NO_CACHE else 100,
-            ssl=self._tls,
-            **settings(self._words),
+            **self._how,
         )
         await self.server.open()
 
@@ -78,6 +82,23 @@ class Pool:
         try:
             async with self._errors(), self._pool.acquire(timeout=self._fields.timeout) as connection:
                 yield connection
+        except Unavailable as error:
+            self.server.failed(error)
+            raise
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[Any]:
+        """A connection beside the pool, for those who keep it. Errors as of `connection`."""
+        import asyncpg  # loaded by open()
+
+        self.server.require()
+        try:
+            async with self._errors():
+                connection = await asyncpg.connect(**self._how)
+                try:
+                    yield connection
+                finally:
+                    connection.terminate()
         except Unavailable as error:
             self.server.failed(error)
             raise

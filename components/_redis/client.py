@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from components._redis.fields import RedisFields, addresses
@@ -16,6 +16,13 @@ from edge.errors import Closed, ComponentError, Unavailable
 
 T = TypeVar("T")
 PER_CPU = 10
+CODES = {
+    "AuthenticationError": "WRONGPASS",
+    "NoPermissionError": "NOPERM",
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "ExecAbortError": "EXECABORT",
+}
 
 
 class Client:
@@ -35,6 +42,7 @@ class Client:
         self.redis: Any = None
         self._errors: tuple[type[Exception], ...] = ()
         self._sentinel: Any = None
+        self._apart: Callable[[], Any] | None = None
         self._closed = False
 
     async def open(self) -> None:
@@ -115,10 +123,24 @@ class Client:
         if fields.enable_tls:
             kind, shared = self._tls(asyncio_redis, shared)
         most = fields.pool_size or PER_CPU * (os.cpu_count() or 1)
-        pool = asyncio_redis.BlockingConnectionPool(
-            max_connections=most, timeout=fields.pool_timeout or None, connection_class=kind, host=host, port=port, **shared
+        shared |= {"connection_class": kind, "host": host, "port": port}
+        self._apart = lambda: asyncio_redis.Redis.from_pool(asyncio_redis.ConnectionPool(**shared))
+        return asyncio_redis.Redis.from_pool(
+            asyncio_redis.BlockingConnectionPool(max_connections=most, timeout=fields.pool_timeout or None, **shared)
         )
-        return asyncio_redis.Redis.from_pool(pool)
+
+    @asynccontextmanager
+    async def pubsub(self) -> AsyncIterator[Any]:
+        """A subscriber on a connection beside the pool, so that many of them hinder no call."""
+        client = self._apart() if self._apart is not None else self.redis
+        pubsub = client.pubsub()
+        try:
+            yield pubsub
+        finally:
+            with suppress(*self._errors):
+                await pubsub.aclose()
+                if client is not self.redis:
+                    await client.aclose()
 
     def _options(self) -> dict[str, Any]:
         from redis.asyncio.retry import Retry  # loaded by open()
@@ -164,9 +186,11 @@ class Client:
 
     @staticmethod
     def _server_text(error: Exception) -> str:
-        """The server's own words; the package cuts the leading code of plain errors off."""
+        """The server's own words; of some errors the package cuts the leading code off."""
         text = str(error)
-        return text if text.split(" ", 1)[0].isupper() else f"ERR {text}"
+        if text.split(" ", 1)[0].isupper():
+            return text
+        return f"{CODES.get(type(error).__name__, 'ERR')} {text}"
 
 
 def _timeout(seconds: float) -> float | None:

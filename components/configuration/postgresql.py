@@ -124,7 +124,7 @@ class _Watch:
         pause = PAUSE
         while True:
             try:
-                async with self._store.pool.connection() as connection:
+                async with self._store.pool.apart() as connection:
                     await self._listen(connection)
                 pause = PAUSE
             except ComponentError as error:
@@ -153,9 +153,7 @@ class _Watch:
             while (payload := await payloads.get()) is not None:
                 await self._tell(payload)
         finally:
-            if not connection.is_closed():
-                connection.remove_termination_listener(ended)
-                await connection.remove_listener(self._channel, notified)
+            connection.remove_termination_listener(ended)
 
     async def _tell(self, payload: str) -> None:
         try:

@@ -115,8 +115,7 @@ class _Watch:
 
     async def _listen(self, client: Client) -> None:
         """Until the connection breaks."""
-        pubsub = client.redis.pubsub()
-        try:
+        async with client.pubsub() as pubsub:
             if self._keys:
                 await client.attempt(lambda: pubsub.subscribe(*(self._prefix + key for key in self._keys)))
             else:
@@ -131,8 +130,6 @@ class _Watch:
                 message = await client.attempt(lambda: pubsub.get_message(ignore_subscribe_messages=True, timeout=IDLE))
                 if message is not None:
                     await self._tell(message["channel"].decode(errors="replace").removeprefix(self._prefix), now)
-        finally:
-            await pubsub.aclose()
 
     async def _tell(self, key: str, known: dict[str, ConfigItem]) -> None:
         item = (await self._store.get([key], {})).get(key)

@@ -85,8 +85,9 @@ class Store:
 
     async def subscribe(self, keys: Sequence[str], changed: Changed, metadata: Mapping[str, str]) -> Unsubscribe:
         """Call `changed` with the items that are new or different; a deleted one is an empty item."""
+        level = await self._level()  # before the items: what changes from here on is told
         before = await self.get(keys, metadata)
-        task = self._context.tasks.spawn(f"configuration[{self._context.name}]", lambda: self._watch(tuple(keys), changed, before))
+        task = self._context.tasks.spawn(f"configuration[{self._context.name}]", lambda: self._watch(tuple(keys), changed, before, level))
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
 
@@ -97,8 +98,7 @@ class Store:
 
         return unsubscribe
 
-    async def _watch(self, keys: Sequence[str], changed: Changed, before: dict[str, ConfigItem]) -> None:
-        level = await self._level()
+    async def _watch(self, keys: Sequence[str], changed: Changed, before: dict[str, ConfigItem], level: int) -> None:
         while True:
             await asyncio.sleep(self.metadata.poll_interval)
             if (new := await self._level()) == level:
