@@ -68,7 +68,7 @@ class ScriptedApp:
     busy: int = 0
     most_busy: int = 0
     _server: asyncio.Server | None = None
-    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _writers: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -92,8 +92,10 @@ class ScriptedApp:
         if self._server is None:
             return
         self._server.close()
-        for writer in tuple(self._writers):
+        for writer, task in tuple(self._writers.items()):
             writer.transport.abort()
+            if task is not None:
+                task.cancel()
         await self._server.wait_closed()
         while self._writers:
             await asyncio.sleep(0.005)
@@ -115,15 +117,15 @@ class ScriptedApp:
                     continue
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        self._writers[writer] = asyncio.current_task()
         try:
             while (request := await _read(reader)) is not None:
                 if not await self._reply(request, writer):
                     return
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # a cancelled one is an answer still held when the app goes down
         finally:
-            self._writers.discard(writer)
+            self._writers.pop(writer, None)
             writer.close()
 
     async def _reply(self, request: Seen, writer: asyncio.StreamWriter) -> bool:
