@@ -8,7 +8,7 @@ from typing import Any
 
 from edge.api.grpc.call import Call, RpcError, Streaming, Unary
 from edge.blocks.workflow import wire
-from edge.blocks.workflow.manager import AlreadyActive, BadRerun, Manager, NoSuchInstance, NotEnded
+from edge.blocks.workflow.manager import AlreadyActive, BadRerun, Manager, NoSuchEvent, NoSuchInstance, NotEnded
 from edge.errors import Grpc
 from edge.rpc.pb import empty_pb2
 from edge.rpc.pb import orchestrator_service_pb2 as service
@@ -34,16 +34,31 @@ async def start_instance(call: Call, request: Any) -> Any:
     """Returns when the first turn is committed; with a start time at once."""
     instance_id = request.instanceId
     if any(letter in FORBIDDEN for letter in instance_id):
-        raise RpcError(Grpc.UNKNOWN, f"failed to create workflow instance: job name is invalid '{instance_id}'")
-    fields = {name: getattr(request, name) for name in ("version", "input", "parentTraceContext") if request.HasField(name)}
+        text = f"""rpc error: code = Unknown desc = job name is invalid "{instance_id}": must not contain '/', '\\', '#' or '?'"""
+        raise RpcError(Grpc.UNKNOWN, f"failed to create workflow instance: {text}")
+    fields = {"input": request.input} if request.HasField("input") else {}
+    if request.HasField("parentTraceContext"):
+        fields |= _trace(request.parentTraceContext)
     start = request.scheduledStartTimestamp if request.HasField("scheduledStartTimestamp") else None
     try:
         await manager(call).start(call.app.id, instance_id, request.name, start=start, **fields)
     except AlreadyActive as error:
-        raise RpcError(Grpc.ALREADY_EXISTS, f"failed to create workflow instance: {error}") from error
+        raise RpcError(
+            Grpc.ALREADY_EXISTS, f"failed to create workflow instance: rpc error: code = AlreadyExists desc = {error}"
+        ) from error
     if start is None:
         await manager(call).wait_started(call.app.id, instance_id)
     return service.CreateInstanceResponse(instanceId=instance_id)
+
+
+def _trace(given: Any) -> dict[str, Any]:
+    """The caller's trace context for the first event; its span is the workflow's."""
+    context = type(given)()
+    context.CopyFrom(given)
+    context.spanID = ""
+    parts = given.traceParent.split("-")
+    span = given.spanID or (parts[2] if len(parts) > 2 else "")
+    return {"parentTraceContext": context} | ({"workflowSpanID": wire.text(span)} if span else {})
 
 
 async def get_instance(call: Call, request: Any) -> Any:
@@ -59,12 +74,22 @@ async def _instance(call: Call, request: Any) -> Any:
 
 async def wait_started(call: Call, request: Any) -> Any:
     await manager(call).wait_started(call.app.id, request.instanceId)
-    return await _instance(call, request)
+    return await _waited(call, request)
 
 
 async def wait_completed(call: Call, request: Any) -> Any:
     await manager(call).wait_ended(call.app.id, request.instanceId)
-    return await _instance(call, request)
+    return await _waited(call, request)
+
+
+async def _waited(call: Call, request: Any) -> Any:
+    """The state, and as daprd the parent's id with it, which GetInstance leaves out."""
+    answer = await _instance(call, request)
+    head = await manager(call).head(call.app.id, request.instanceId)
+    if head is not None and head.parent_id is not None:
+        answer.workflowState.parentInstanceId.value = head.parent_id
+        answer.workflowState.parentAppId.value = head.parent_app or ""
+    return answer
 
 
 async def raise_event(call: Call, request: Any) -> Any:
@@ -85,7 +110,7 @@ async def terminate(call: Call, request: Any) -> Any:
 
 async def suspend(call: Call, request: Any) -> Any:
     try:
-        await manager(call).suspend(call.app.id, request.instanceId, _text(request, "reason"))
+        await manager(call).suspend(call.app.id, request.instanceId, _text(request, "reason"), wait=True)
     except NoSuchInstance as error:
         raise RpcError(Grpc.UNKNOWN, str(error)) from error
     return service.SuspendResponse()
@@ -93,13 +118,15 @@ async def suspend(call: Call, request: Any) -> Any:
 
 async def resume(call: Call, request: Any) -> Any:
     try:
-        await manager(call).resume(call.app.id, request.instanceId, _text(request, "reason"))
+        await manager(call).resume(call.app.id, request.instanceId, _text(request, "reason"), wait=True)
     except NoSuchInstance as error:
         raise RpcError(Grpc.UNKNOWN, str(error)) from error
     return service.ResumeResponse()
 
 
 async def purge(call: Call, request: Any) -> Any:
+    if request.WhichOneof("request") is None:
+        raise RpcError(Grpc.UNKNOWN, f"failed to purge workflow state: {NoSuchInstance()}")
     if request.WhichOneof("request") != "instanceId":
         raise RpcError(Grpc.UNKNOWN, "multi-instance purge is not unimplemented")
     force = request.force if request.HasField("force") else False
@@ -118,8 +145,9 @@ async def rerun(call: Call, request: Any) -> Any:
     try:
         await manager(call).rerun(call.app.id, source, event, new_id, overwrite=request.overwriteInput, data=_text(request, "input"))
     except NoSuchInstance as error:
-        text = f"workflow instance does not exist with ID '{source}', or it has no event '{event}'"
-        raise RpcError(Grpc.NOT_FOUND, text) from error
+        raise RpcError(Grpc.NOT_FOUND, f"workflow instance does not exist with ID '{source}'") from error
+    except NoSuchEvent as error:
+        raise RpcError(Grpc.NOT_FOUND, str(error)) from error
     except AlreadyActive as error:
         raise RpcError(Grpc.ALREADY_EXISTS, str(error)) from error
     except BadRerun as error:

@@ -72,14 +72,20 @@ class Engine:
         self._wake_timer = asyncio.Event()
         self._committing: set[int] = set()
         self._opened = False
+        self._opening = asyncio.Lock()
         self.on_workers: Callable[[str, int], None] = lambda app, count: None
 
     async def open(self) -> None:
         """Make the tables, find what waits, start the timer. Called at the first use, so an unused engine costs nothing."""
         if self._opened:
             return
-        self._opened = True
-        await self.database.migrate("workflow", [store.SCHEMA])
+        async with self._opening:
+            if not self._opened:
+                await self._open()
+                self._opened = True
+
+    async def _open(self) -> None:
+        await self.database.migrate("workflow", store.MIGRATIONS)
         ready, activities = self.database.view(lambda tx: (store.ready(tx), store.activities(tx)))
         for number, app in ready:
             self._ready.setdefault(app, {})[number] = None

@@ -33,6 +33,10 @@ class NotEnded(Exception):
         super().__init__("orchestration has not yet completed")
 
 
+class NoSuchEvent(Exception):
+    """The history has no event with that id."""
+
+
 class BadRerun(Exception):
     """The event can't be the start of a rerun."""
 
@@ -114,15 +118,15 @@ class Manager:
         if await self.engine.raise_in(app, instance_id, wire.event(eventRaised=raised)) is None:
             raise NoSuchInstance
 
-    async def suspend(self, app: str, instance_id: str, reason: str | None) -> None:
-        """Pause, and return when the pause is in the history. Raises NoSuchInstance."""
+    async def suspend(self, app: str, instance_id: str, reason: str | None, *, wait: bool) -> None:
+        """Pause. wait: return when the pause is in the history, else when it is stored. Raises NoSuchInstance."""
         event = wire.event(executionSuspended=wire.history.ExecutionSuspendedEvent(input=wire.text(reason)))
-        await self._order(app, instance_id, event, lambda status: status == wire.SUSPENDED)
+        await self._order(app, instance_id, event, lambda status: not wait or status == wire.SUSPENDED)
 
-    async def resume(self, app: str, instance_id: str, reason: str | None) -> None:
-        """Go on, and return when that is in the history. Raises NoSuchInstance."""
+    async def resume(self, app: str, instance_id: str, reason: str | None, *, wait: bool) -> None:
+        """Go on. wait: as in `suspend`. Raises NoSuchInstance."""
         event = wire.event(executionResumed=wire.history.ExecutionResumedEvent(input=wire.text(reason)))
-        await self._order(app, instance_id, event, lambda status: status == wire.RUNNING)
+        await self._order(app, instance_id, event, lambda status: not wait or status == wire.RUNNING)
 
     async def _order(self, app: str, instance_id: str, event: Any, until: Callable[[int], bool]) -> None:
         head = await self.engine.raise_in(app, instance_id, event)
@@ -188,7 +192,7 @@ class Manager:
     async def rerun(self, app: str, source: str, event_id: int, new_id: str, *, overwrite: bool, data: str | None) -> str:
         """A new instance with the source's history up to `event_id`, done again.
 
-        Raises NoSuchInstance, BadRerun, AlreadyActive.
+        Raises NoSuchInstance, NoSuchEvent, BadRerun, AlreadyActive.
         """
         events = await self.history(app, source)
         head = await self.head(app, source)
@@ -225,17 +229,13 @@ def _cut(events: Sequence[Any], event_id: int) -> tuple[list[Any], Any]:
             return list(events[:index]), event
     if any(event.eventId == event_id for event in events):
         raise BadRerun(f"target event '{event_id}' is not an event that can be rerun")
-    raise NoSuchInstance
+    raise NoSuchEvent(f"does not have history event with ID '{event_id}'")
 
 
 def _insert_rerun(tx: Any, app: str, source: str, new_id: str, copied: list[Any], again: Any, overwrite: bool, data: str | None) -> int:
     if store.instance(tx, app, new_id) is not None:
         raise AlreadyActive(f"workflow '{new_id}' has already been created")
     number = store.create(tx, app, new_id, store.PENDING, int(time.time() * 1000))
-    for event in copied:
-        if event.HasField("executionStarted"):
-            event.executionStarted.workflowInstance.instanceId = new_id
-            event.executionStarted.workflowInstance.executionId.value = str(uuid.uuid4())
     started = next(e.executionStarted for e in copied if e.HasField("executionStarted"))
     head = store.by_number(tx, number)
     assert head is not None

@@ -99,12 +99,12 @@ class WorkflowService:
     async def pause(self, app: App, instance_id: str) -> None:
         """Suspend it."""
         with _Worded(errors.WORKFLOW_PAUSE, instance_id, f"failed to pause workflow {instance_id}: failed to suspend workflow"):
-            await self.manager.suspend(app.id, instance_id, None)
+            await self.manager.suspend(app.id, instance_id, None, wait=False)
 
     async def resume(self, app: App, instance_id: str) -> None:
         """Let it go on."""
         with _Worded(errors.WORKFLOW_RESUME, instance_id, f"failed to resume workflow {instance_id}: failed to resume workflow"):
-            await self.manager.resume(app.id, instance_id, None)
+            await self.manager.resume(app.id, instance_id, None, wait=False)
 
     async def raise_event(self, app: App, instance_id: str, event: str, data: str | None) -> None:
         """Hand it an event."""

@@ -29,12 +29,17 @@ CREATE TABLE workflow_activity(
     request BLOB NOT NULL);
 CREATE INDEX workflow_activity_instance ON workflow_activity(instance, task);
 """
+LINEAGE = """
+ALTER TABLE workflow_instance ADD COLUMN propagated BLOB;
+CREATE INDEX workflow_instance_parent ON workflow_instance(parent_app, parent_id);
+"""
+MIGRATIONS = (SCHEMA, LINEAGE)
 FIRE, START, PURGE = "fire", "start", "purge"
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """The head of one workflow instance. status: durabletask's number."""
+    """The head of one workflow instance. status: durabletask's number. propagated: PropagatedHistory that its parent gave it."""
 
     n: int
     app: str
@@ -48,6 +53,7 @@ class Instance:
     parent_id: str | None
     parent_task: int | None
     next_seq: int
+    propagated: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -59,6 +65,7 @@ class Child:
     name: str
     task: int
     event: bytes
+    propagated: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -79,7 +86,7 @@ class Changes:
     purge_at_ms: int | None = None
 
 
-COLUMNS = "n, app, id, generation, status, name, custom_status, created_ms, parent_app, parent_id, parent_task, next_seq"
+COLUMNS = "n, app, id, generation, status, name, custom_status, created_ms, parent_app, parent_id, parent_task, next_seq, propagated"
 
 
 def instance(tx: sqlite3.Connection, app: str, instance_id: str) -> Instance | None:
@@ -187,6 +194,8 @@ def _finish(tx: sqlite3.Connection, number: int, purge_at_ms: int | None) -> Non
 
 def _start_child(tx: sqlite3.Connection, head: Instance, child: Child) -> None:
     number = create(tx, child.app, child.id, PENDING, head.created_ms, (head.app, head.id, child.task))
+    if child.propagated is not None:
+        tx.execute("UPDATE workflow_instance SET propagated=? WHERE n=?", (child.propagated, number))
     put(tx, number, child.event)
 
 

@@ -31,7 +31,10 @@ class Turn:
 
 def request(turn: Turn) -> Any:
     """The work item's message."""
-    return wire.WorkflowRequest(instanceId=turn.head.id, pastEvents=turn.past, newEvents=turn.new)
+    item = wire.WorkflowRequest(instanceId=turn.head.id, pastEvents=turn.past, newEvents=turn.new)
+    if turn.head.propagated is not None:
+        item.propagatedHistory.MergeFromString(turn.head.propagated)
+    return item
 
 
 def apply(turn: Turn, response: Any) -> Changes:
@@ -40,7 +43,7 @@ def apply(turn: Turn, response: Any) -> Changes:
     if response.HasField("customStatus"):
         changes.custom_status = response.customStatus.value
     if response.HasField("version"):
-        turn.new[0].workflowStarted.version.CopyFrom(response.version)
+        _note_version(turn, response.version)
     started = turn.started
     changes.name = started.name if started is not None else None
     changes.history = [event.SerializeToString() for event in turn.new]
@@ -59,6 +62,17 @@ def apply(turn: Turn, response: Any) -> Changes:
     if terminated is not None and not changes.finished:
         _complete(turn, changes, -1, wire.TERMINATED, terminated.input if terminated.HasField("input") else None, None)
     return changes
+
+
+def _note_version(turn: Turn, version: Any) -> None:
+    """Workers repeat all patches in every answer; each is written once, where it was first used. The name is written every time."""
+    known = {patch for event in turn.past for patch in event.workflowStarted.version.patches}
+    patches = [patch for patch in version.patches if patch not in known]
+    if patches or version.HasField("name"):
+        noted = turn.new[0].workflowStarted.version
+        noted.CopyFrom(version)
+        del noted.patches[:]
+        noted.patches.extend(patches)
 
 
 def _status_after(turn: Turn) -> int:
@@ -98,9 +112,14 @@ def _schedule_task(turn: Turn, action: Any, changes: Changes) -> None:
             getattr(scheduled, field).CopyFrom(getattr(task, field))
     if task.HasField("historyPropagationScope"):
         scheduled.historyPropagationScope = task.historyPropagationScope
-    item = activity_request(turn, action.id, scheduled)
+    own = turn.started
+    if own is not None and own.HasField("parentTraceContext"):
+        scheduled.parentTraceContext.CopyFrom(own.parentTraceContext)
     event = wire.event(action.id, taskScheduled=scheduled, router=router)
     changes.history.append(event.SerializeToString())
+    item = activity_request(turn, action.id, scheduled)
+    if scheduled.historyPropagationScope:
+        item.propagatedHistory.CopyFrom(_propagated(turn, changes, scheduled.historyPropagationScope))
     changes.activities.append((action.id, _target(turn, router), task.name, item.SerializeToString()))
 
 
@@ -115,22 +134,24 @@ def activity_request(turn: Turn, task_id: int, scheduled: Any) -> Any:
     started = turn.started
     if started is not None and started.HasField("parentTraceContext"):
         item.parentTraceContext.CopyFrom(started.parentTraceContext)
-    if scheduled.HasField("historyPropagationScope") and scheduled.historyPropagationScope:
-        item.propagatedHistory.CopyFrom(_propagated(turn, scheduled.historyPropagationScope))
     return item
 
 
-def _propagated(turn: Turn, scope: int) -> Any:
+def _propagated(turn: Turn, changes: Changes, scope: int) -> Any:
+    """This instance's events up to the one that is being made; with the scope of lineage, what its parents gave it before them."""
     started = turn.started
+    given = wire.history.PropagatedHistory()
+    if scope == wire.LINEAGE and turn.head.propagated is not None:
+        given.MergeFromString(turn.head.propagated)
     chunk = wire.history.PropagatedHistoryChunk(
-        rawEvents=[e.SerializeToString() for e in (*turn.past, *turn.new)],
+        rawEvents=[*(e.SerializeToString() for e in turn.past), *changes.history],
         appId=turn.head.app,
         instanceId=turn.head.id,
         workflowName=started.name if started is not None else turn.head.name,
     )
     return wire.history.PropagatedHistory(
         scope=scope,  # type: ignore[arg-type]
-        chunks=[chunk],
+        chunks=[*given.chunks, chunk],
     )
 
 
@@ -152,6 +173,8 @@ def _create_child(turn: Turn, action: Any, changes: Changes) -> None:
     router = _router(turn, _inner_router(action, child))
     child_id = child.instanceId or f"{turn.head.id}:{action.id & 0xFFFFFFFF:04x}"
     created = wire.history.ChildWorkflowInstanceCreatedEvent(instanceId=child_id, name=child.name)
+    if child.HasField("historyPropagationScope"):
+        created.historyPropagationScope = child.historyPropagationScope
     started = wire.history.ExecutionStartedEvent(
         name=child.name,
         workflowInstance=wire.orchestration.WorkflowInstance(instanceId=child_id, executionId=wire.text(str(uuid.uuid4()))),
@@ -166,7 +189,10 @@ def _create_child(turn: Turn, action: Any, changes: Changes) -> None:
         started.parentTraceContext.CopyFrom(own.parentTraceContext)
     changes.history.append(wire.event(action.id, childWorkflowInstanceCreated=created, router=router).SerializeToString())
     first = wire.event(executionStarted=started, router=router)
-    changes.children.append(Child(_target(turn, router), child_id, child.name, action.id, first.SerializeToString()))
+    propagated = None
+    if child.historyPropagationScope:
+        propagated = _propagated(turn, changes, child.historyPropagationScope).SerializeToString()
+    changes.children.append(Child(_target(turn, router), child_id, child.name, action.id, first.SerializeToString(), propagated))
 
 
 def _parent(turn: Turn, task_id: int) -> Any:
@@ -229,7 +255,7 @@ def _complete(turn: Turn, changes: Changes, event_id: int, status: int, result: 
 
 
 def _for_parent(turn: Turn, status: int, result: Any, failure: Any) -> Any:
-    task, router = turn.head.parent_task or 0, wire.orchestration.TaskRouter(sourceAppID=turn.head.app)
+    task, router = turn.head.parent_task or 0, wire.orchestration.TaskRouter(sourceAppID=turn.head.app, targetAppID=turn.head.parent_app)
     if status == wire.COMPLETED:
         ended = wire.history.ChildWorkflowInstanceCompletedEvent(taskScheduledId=task, result=result)
         return wire.event(childWorkflowInstanceCompleted=ended, router=router)
@@ -277,8 +303,6 @@ def state(head: Instance, events: Sequence[Any], with_data: bool = True) -> Any:
     """The WorkflowState that clients ask for, from a head and its history (empty history: scheduled, not begun)."""
     answer = wire.WorkflowState(instanceId=head.id, workflowStatus=head.status)  # type: ignore[arg-type]
     answer.createdTimestamp.seconds = answer.lastUpdatedTimestamp.seconds = ZERO_TIME
-    if head.parent_id is not None:
-        answer.parentInstanceId.value = head.parent_id
     if not events:
         return answer
     answer.lastUpdatedTimestamp.CopyFrom(events[-1].timestamp)
@@ -292,12 +316,11 @@ def state(head: Instance, events: Sequence[Any], with_data: bool = True) -> Any:
             if event.workflowStarted.HasField("version") and event.workflowStarted.version.HasField("name"):
                 answer.version.value = event.workflowStarted.version.name
         elif kind == "executionCompleted":
-            answer.completedTimestamp.CopyFrom(event.timestamp)
             if with_data and event.executionCompleted.HasField("result"):
                 answer.output.CopyFrom(event.executionCompleted.result)
             if with_data and event.executionCompleted.HasField("failureDetails"):
                 answer.failureDetails.CopyFrom(event.executionCompleted.failureDetails)
-    if with_data and head.custom_status:
+    if with_data and head.custom_status is not None:
         answer.customStatus.value = head.custom_status
     return answer
 
@@ -311,7 +334,3 @@ def _describe_start(answer: Any, event: Any, with_data: bool) -> None:
     answer.createdTimestamp.CopyFrom(event.timestamp)
     if with_data and started.HasField("input"):
         answer.input.CopyFrom(started.input)
-    if started.HasField("scheduledStartTimestamp"):
-        answer.scheduledStartTimestamp.CopyFrom(started.scheduledStartTimestamp)
-    if started.workflowInstance.HasField("executionId"):
-        answer.executionId.CopyFrom(started.workflowInstance.executionId)

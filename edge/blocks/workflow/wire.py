@@ -19,6 +19,7 @@ WorkItem = service.WorkItem
 WorkflowState = orchestration.WorkflowState
 
 RUNNING, COMPLETED, CONTINUED_AS_NEW, FAILED, CANCELED, TERMINATED, PENDING, SUSPENDED, STALLED = range(9)
+LINEAGE = orchestration.HISTORY_PROPAGATION_SCOPE_LINEAGE
 TERMINAL = frozenset((COMPLETED, FAILED, CANCELED, TERMINATED))
 FAR_FUTURE = 253402300799  # the year 9999: a wait without end, it never fires
 

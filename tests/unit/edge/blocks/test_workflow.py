@@ -143,7 +143,7 @@ def test_child_ends_as_event_in_its_parent(tmp_path: Path) -> None:
         await manager.wait_ended("app", "p")
 
         assert (await manager.state("app", "p")).output.value == "from child"
-        assert (await manager.state("app", "p:0001")).parentInstanceId.value == "p"
+        assert (await manager.head("app", "p:0001")).parent_id == "p"
         assert await manager.purge("app", "p", recursive=True) == 2
 
     run(tmp_path, scenario)
@@ -194,11 +194,11 @@ def test_suspend_resume_and_terminate_change_the_status(tmp_path: Path) -> None:
         work(manager, tasks, lambda request: [])
         await manager.start("app", "w", "waits")
 
-        await manager.suspend("app", "w", "stop")
+        await manager.suspend("app", "w", "stop", wait=True)
         assert (await manager.state("app", "w")).workflowStatus == wire.SUSPENDED
         with pytest.raises(NotEnded):
             await manager.purge("app", "w", recursive=False)
-        await manager.resume("app", "w", None)
+        await manager.resume("app", "w", None, wait=True)
         await manager.terminate("app", "w", "bye", recursive=True, wait=True)
 
         state = await manager.state("app", "w")
