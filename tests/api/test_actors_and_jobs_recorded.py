@@ -1,4 +1,4 @@
-"""The scenarios of tests/data/actors.jsonl and jobs.jsonl, recorded with daprd and the Python and JavaScript SDKs, against real sidecars.
+"""Actors and jobs as recorded with daprd, plain clients and the Python and JavaScript SDKs, against real sidecars and apps.
 
 Most of their time is waiting for timers, so all are played at the same time, once, and each test looks at its own chain.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.api import actor_app, actor_stream
 from tests.apps import ScriptedApp
 from tests.harness import Sidecar
 from tests.replay import Stage, chained, scenarios
@@ -72,7 +73,6 @@ PLAYS: list[tuple[str, str, list[list[str]], dict[str, Any]]] = [
 async def play(folder: Path, recording: str, app_id: str, chains: list[list[str]], settings: dict[str, Any]) -> list[str]:
     """What went wrong in each chain, "" = nothing."""
     recorded = scenarios(recording)
-    folder.mkdir()
     async with ScriptedApp() as app:
         edged = Sidecar(folder, app_id=app_id, app_port=app.port, **settings)
         try:
@@ -85,17 +85,36 @@ async def play(folder: Path, recording: str, app_id: str, chains: list[list[str]
 
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What went wrong, by the first scenario of a chain."""
-    folder = tmp_path_factory.mktemp("recorded")
+    """What went wrong, by row or by the first scenario of a chain."""
+    folders = [tmp_path_factory.mktemp("recorded") for _ in range(len(PLAYS) + 3)]
 
-    async def everything() -> list[list[str]]:
-        return await asyncio.gather(*[play(folder / str(number), *one) for number, one in enumerate(PLAYS)])
+    async def everything() -> dict[str, str]:
+        chained_, apps = await asyncio.gather(
+            asyncio.gather(*[play(folder, *one) for folder, one in zip(folders, PLAYS, strict=False)]),
+            asyncio.gather(
+                actor_app.play(folders[-1]), actor_stream.play_jobs(folders[-2]), asyncio.to_thread(actor_stream.play_streams, folders[-3])
+            ),
+        )
+        found = {
+            chain[0]: fault for one, results in zip(PLAYS, chained_, strict=True) for chain, fault in zip(one[2], results, strict=True)
+        }
+        for one in apps:
+            found |= one
+        return found
 
-    found = asyncio.run(everything())
-    return {chain[0]: fault for one, results in zip(PLAYS, found, strict=True) for chain, fault in zip(one[2], results, strict=True)}
+    return asyncio.run(everything())
+
+
+ROWS = [row["id"] for row in actor_app.METHODS + actor_app.TIMED + actor_stream.JOBS]
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("chain", [chain for one in PLAYS for chain in one[2]], ids=" ".join)
-def test_goes_as_with_daprd(faults: dict[str, str], chain: list[str]) -> None:
+def test_scenarios_go_as_with_daprd(faults: dict[str, str], chain: list[str]) -> None:
     assert not faults[chain[0]]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("row", [*ROWS, *actor_stream.STREAMS])
+def test_apps_get_what_daprd_sends(faults: dict[str, str], row: str) -> None:
+    assert not faults[row]

@@ -68,7 +68,10 @@ async def invoke(call: Call) -> Response:
     reentrancy = given.get(REENTRANCY_HEADER, "")
     actor_call = ActorCall(type_, id_, method, body, call.query, tuple(headers), given.get("content-type"), reentrancy)
     answer = await _actors(call).invoke(call.app, actor_call)
-    return Response(200, [item for item in answer.headers if item[0] not in OWN], answer.body)
+    headers = [item for item in answer.headers if item[0] not in OWN]
+    if all(name != "content-type" for name, _ in headers):
+        headers.append(("content-type", "application/json"))
+    return Response(200, headers, answer.body)
 
 
 # --- state
