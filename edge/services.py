@@ -97,18 +97,19 @@ class Services:
             attendance = Attendance(parts, database, tasks, data.path, policies, ttl="ActorStateTTL" in features(plan))
             services = cls(blocks, subscriptions, inputs, tasks, attendance, learned=[attendance.learned], turned=[attendance.turned])
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
-            blocks.workflow = OnDemand(lambda: services.workflows(database))
+            blocks.workflow = OnDemand(lambda: services.workflows(database, plan))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
             yield services
 
-    def workflows(self, database: Database) -> WorkflowService:
+    def workflows(self, database: Database, plan: Plan) -> WorkflowService:
         """The workflow block; it comes with the first call, protobuf with it."""
         if self.workflow is None:
             from edge.blocks.workflow.engine import Engine
+            from edge.blocks.workflow.limits import limits_of
             from edge.blocks.workflow.manager import Manager
             from edge.blocks.workflow.service import WorkflowService
 
-            self.workflow = WorkflowService(lambda: Manager(Engine(database, self.tasks)))
+            self.workflow = WorkflowService(lambda: Manager(Engine(database, self.tasks, limits_of(plan.configuration.workflow))))
         return self.workflow
 
     def workers(self, app: App) -> int:

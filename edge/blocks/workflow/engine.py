@@ -11,10 +11,11 @@ import collections
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from edge.blocks.workflow import store, turn, wire
+from edge.blocks.workflow.limits import Limits
 from edge.database import Database
 from edge.tasks import Tasks
 
@@ -22,15 +23,6 @@ log = logging.getLogger("dapr.runtime.wfengine")
 REDISPATCH = 2.0
 CONTINUE_LIMIT = 20
 LONGEST_SLEEP = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Concurrency of one app (0 = none) and retention after the end in seconds by status (None = keep)."""
-
-    workflows: int = 0
-    activities: int = 0
-    retention: dict[int, float] = field(default_factory=dict)
 
 
 class Worker:
@@ -52,15 +44,16 @@ class _Activity:
     number: int
     task: int
     instance_id: str
+    name: str
     worker: Worker
 
 
 class Engine:
     """Workflows of all apps of the daemon."""
 
-    def __init__(self, database: Database, tasks: Tasks, limits: Callable[[str], Limits] | None = None) -> None:
+    def __init__(self, database: Database, tasks: Tasks, limits: Limits | None = None) -> None:
         self.database, self._tasks = database, tasks
-        self._limits = limits or (lambda app: Limits())
+        self._limits = limits or Limits()
         self._workers: dict[str, list[Worker]] = {}
         self._ready: dict[str, dict[int, None]] = {}
         self._turns: dict[int, tuple[turn.Turn, Worker]] = {}
@@ -154,39 +147,55 @@ class Engine:
         """Hand out what can be handed out to this app's workers."""
         if not self._workers.get(app):
             return
-        limits = self._limits(app)
-        waiting = self._waiting_activities.get(app)
-        while waiting and (worker := self._least_loaded(app)):
-            if limits.activities and sum(len(w.activities) for w in self._workers[app]) >= limits.activities:
-                break
-            self._send_activity(worker, *waiting.popleft())
-        ready = self._ready.get(app)
-        if not ready:
-            return
-        for number in tuple(ready):
-            if limits.workflows and sum(len(w.turns) for w in self._workers[app]) >= limits.workflows:
-                break
-            if number in self._turns or number in self._committing:
-                continue
-            del ready[number]
-            self._send_turn(app, number)
+        self._hand_out_activities(app)
+        self._hand_out_turns(app)
 
-    def _send_activity(self, worker: Worker, row: int, number: int, task: int, item: bytes) -> None:
+    def _hand_out_activities(self, app: str) -> None:
+        waiting = self._waiting_activities.get(app)
+        held: list[tuple[int, int, int, bytes]] = []
+        while waiting and (worker := self._least_loaded(app)):
+            if self._limits.activities and sum(len(w.activities) for w in self._workers[app]) >= self._limits.activities:
+                break
+            one = waiting.popleft()
+            if not self._send_activity(worker, *one):
+                held.append(one)
+        if held and waiting is not None:
+            waiting.extendleft(reversed(held))
+
+    def _hand_out_turns(self, app: str) -> None:
+        ready = self._ready.get(app, {})
+        for number in tuple(ready):
+            if self._limits.workflows and sum(len(w.turns) for w in self._workers[app]) >= self._limits.workflows:
+                break
+            if number not in self._turns and number not in self._committing and self._send_turn(app, number):
+                del ready[number]
+
+    def _send_activity(self, worker: Worker, row: int, number: int, task: int, item: bytes) -> bool:
+        """False when as many of its name are at work as may be."""
         request = wire.ActivityRequest.FromString(item)
+        limit = self._limits.named_activities.get(request.name, 0)
+        if limit and sum(a.name == request.name and a.worker.app == worker.app for a in self._activities.values()) >= limit:
+            return False
         instance_id = request.workflowInstance.instanceId
-        self._activities[(worker.app, instance_id, task)] = _Activity(row, number, task, instance_id, worker)
+        self._activities[(worker.app, instance_id, task)] = _Activity(row, number, task, instance_id, request.name, worker)
         worker.activities.add(row)
         worker.queue.put_nowait(wire.WorkItem(activityRequest=request))
+        return True
 
-    def _send_turn(self, app: str, number: int) -> None:
+    def _send_turn(self, app: str, number: int) -> bool:
+        """False when as many of its name are at work as may be."""
         given = self.database.view(lambda tx: _load_turn(tx, number))
         worker = self._least_loaded(app)
         if given is None or worker is None:
-            return
+            return True
+        limit = self._limits.named_workflows.get(given.name, 0)
+        if limit and sum(t.name == given.name and t.head.app == app for t, _ in self._turns.values()) >= limit:
+            return False
         self._turns[number] = (given, worker)
         self._by_id[(app, given.head.id)] = number
         worker.turns.add(number)
         worker.queue.put_nowait(wire.WorkItem(workflowRequest=turn.request(given)))
+        return True
 
     # --- results
     async def complete_turn(self, app: str, response: Any) -> None:
@@ -212,7 +221,7 @@ class Engine:
 
     async def _commit(self, given: turn.Turn, response: Any) -> store.Changes | None:
         changes = turn.apply(given, response)
-        if changes.finished and (keep := self._limits(given.head.app).retention.get(changes.status)) is not None:
+        if changes.finished and (keep := self._limits.retention.get(changes.status)) is not None:
             changes.purge_at_ms = int((time.time() + keep) * 1000)
         number, generation = given.head.n, given.head.generation
 

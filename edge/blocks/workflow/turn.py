@@ -28,6 +28,12 @@ class Turn:
         """The executionStarted of this life."""
         return next((e.executionStarted for e in (*self.new, *self.past) if e.HasField("executionStarted")), None)
 
+    @property
+    def name(self) -> str:
+        """Of the workflow."""
+        started = self.started
+        return self.head.name if started is None else str(started.name)
+
 
 def request(turn: Turn) -> Any:
     """The work item's message."""
