@@ -46,9 +46,14 @@ def go(name: str) -> list[str]:
     return [str(CACHE / "go-sdk"), name]
 
 
-def run(command: Sequence[str], folder: Path, *, app_protocol: str = "http", timeout: float = 90.0, **settings: Any) -> list[list[Any]]:
-    """Run a program beside its sidecar; what it reported, a [step, saw] for each line. settings: of tests.harness.Sidecar."""
-    port = free_port()
+def run(
+    command: Sequence[str], folder: Path, *, app_protocol: str = "http", needs_app: bool = True, timeout: float = 90.0, **settings: Any
+) -> list[list[Any]]:
+    """Run a program beside its sidecar; what it reported, a [step, saw] for each line.
+
+    needs_app: the program listens on APP_PORT. settings: of tests.harness.Sidecar.
+    """
+    port = free_port() if needs_app else 0
     flags = ("--app-protocol", app_protocol, *settings.pop("flags", ()))
     with sidecar(folder, app_port=port, flags=flags, **settings) as edged:
         ports = {"APP_PORT": str(port), "DAPR_HTTP_PORT": str(edged.http_port), "DAPR_GRPC_PORT": str(edged.grpc_port)}

@@ -25,3 +25,39 @@ def test_python_workflows(tmp_path: Path) -> None:
         *LIFE,
         ["later", [["COMPLETED", "5"], True]],
     ]
+
+
+def test_node_workflows(tmp_path: Path) -> None:
+    seen = programs.run(programs.node("workflows"), tmp_path, app_id="trips", needs_app=False)
+
+    assert seen == [
+        ["chain", [1, "6"]],
+        ["fan", [1, "5150"]],
+        ["monitor", [1, '"healthy"']],
+        ["timeout", [1, '"too late"']],
+        ["approved", [1, '"yes"']],
+        ["saga", [1, '"undone"', ["hotel", "flight"]]],
+        ["child", [1, "15"]],
+        ["paused", 7],
+        ["terminated", [5, '"enough"']],
+        ["purged", True],
+    ]
+
+
+def test_go_workflows(tmp_path: Path) -> None:
+    seen = programs.run(programs.go("workflows"), tmp_path, app_id="trips", needs_app=False)
+
+    assert seen == [
+        ["chain", ["COMPLETED", 6]],
+        ["fan", ["COMPLETED", 5050]],
+        ["monitor", ["COMPLETED", "healthy"]],
+        ["approval", ["COMPLETED", "too late"]],
+        ["saga", ["COMPLETED", "undone"]],
+        ["parent", ["COMPLETED", 15]],
+        ["retrying", ["COMPLETED", "after 3"]],
+        ["undone", ["hotel", "flight"]],
+        ["approved", ["COMPLETED", "yes"]],
+        ["paused", "SUSPENDED"],
+        ["terminated", ["TERMINATED", "enough"]],
+        ["purged", "no such instance exists"],
+    ]

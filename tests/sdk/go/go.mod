@@ -3,6 +3,7 @@ module edged/tests/sdk
 go 1.26.0
 
 require (
+	github.com/dapr/durabletask-go v0.11.3
 	github.com/dapr/go-sdk v1.14.2
 	google.golang.org/protobuf v1.36.11
 )
@@ -11,7 +12,6 @@ require (
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dapr/dapr v1.17.0 // indirect
-	github.com/dapr/durabletask-go v0.11.3 // indirect
 	github.com/dapr/kit v0.17.0 // indirect
 	github.com/go-chi/chi/v5 v5.2.2 // indirect
 	github.com/go-logr/logr v1.4.3 // indirect
