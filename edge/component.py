@@ -29,6 +29,8 @@ from edge.model import (
 )
 
 if TYPE_CHECKING:
+    from sqlite3 import Connection
+
     from edge.database import Database
     from edge.tasks import Tasks
 
@@ -137,6 +139,15 @@ class Transactional(Protocol):
     max_operations: ClassVar[int]
 
     async def transact(self, operations: Sequence[SetItem | DeleteItem], metadata: Mapping[str, str]) -> None: ...
+
+
+@runtime_checkable
+class TransactsIn(Protocol):
+    """Optional: a transaction as part of a unit of a file, for what must be committed with it. unit_database: that file."""
+
+    @property
+    def unit_database(self) -> Database: ...
+    def transact_in(self, tx: Connection, operations: Sequence[SetItem | DeleteItem]) -> None: ...
 
 
 @runtime_checkable

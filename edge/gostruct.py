@@ -15,6 +15,7 @@ from edge.gojson import KINDS
 from edge.goscanner import JsonError
 
 MAX_INT = (1 << 63) - 1
+LARGEST_PLAIN = 6  # digits before the point that %v writes without an exponent
 
 Reader: TypeAlias = Callable[[Any, str], Any]
 """(value, place) -> what the field gets; place: `Struct.path` for the error text, "" at the top. value is never null."""
@@ -177,7 +178,27 @@ def printed(value: Any) -> str:
         case dict():
             return f"map[{_spaced(f'{key}:{printed(value[key])}' for key in sorted(value))}]"
         case _:
-            return orjson.dumps(value).decode().removesuffix(".0")
+            return _number(float(orjson.dumps(value)))
+
+
+def _number(value: float) -> str:
+    """Go's %v of a float64: shortest digits, with an exponent below 1e-4 and from 1e+06 on."""
+    mantissa, _, exponent = f"{value!r}".partition("e")
+    sign = "-" if mantissa.startswith("-") else ""
+    whole, _, fraction = mantissa.removeprefix("-").partition(".")
+    fraction = fraction.rstrip("0")
+    digits = (whole + fraction).lstrip("0")
+    if not digits:
+        return f"{sign}0"
+    power = int(exponent or 0) + (len(whole) - 1 if whole != "0" else len(fraction.lstrip("0")) - len(fraction) - 1)
+    digits = digits.rstrip("0")
+    if -4 <= power < LARGEST_PLAIN:
+        if power < 0:
+            return f"{sign}0.{'0' * (-power - 1)}{digits}"
+        padded = digits.ljust(power + 1, "0")
+        return f"{sign}{padded[: power + 1]}" + (f".{padded[power + 1 :]}" if padded[power + 1 :] else "")
+    tail = f".{digits[1:]}" if digits[1:] else ""
+    return f"{sign}{digits[0]}{tail}e{'-' if power < 0 else '+'}{abs(power):02d}"
 
 
 def _spaced(parts: Iterable[str]) -> str:

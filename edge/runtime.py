@@ -133,6 +133,7 @@ async def _host(settings: AppSettings, plan: Plan, parts: Parts, services: Servi
     one = HostedApp(settings, app, services.subscriptions, services.inputs, tasks, services.learned, services.turned)
     declared = [d.subscription for d in plan.subscriptions if not d.scopes or app.id in d.scopes]
     await one.prepare(declared)
+    await services.intents.start(app)
     return one
 
 
@@ -151,7 +152,8 @@ async def _drain(hosted: list[HostedApp], services: Services, grace: float) -> N
     """Intake ends first, so that what is in flight can finish within the grace."""
     try:
         async with asyncio.timeout(grace):
-            await asyncio.gather(services.attendance.drain(), *(one.drain() for one in hosted))
+            intents = (services.intents.stop(one.app) for one in hosted)
+            await asyncio.gather(services.attendance.drain(), *intents, *(one.drain() for one in hosted))
     except TimeoutError:
         log.warning("deliveries did not end within %g s; what was not acknowledged comes again after the next start", grace)
     for one in hosted:

@@ -23,6 +23,7 @@ from edge.blocks.pubsub import PubSubService
 from edge.blocks.secrets import SecretService
 from edge.blocks.state import StateService
 from edge.blocks.subscriptions import SubscriptionManager
+from edge.blocks.transactional_outbox import TransactionalOutbox
 from edge.config.plan import Plan
 from edge.database import Database
 from edge.datadir import DataDir
@@ -58,6 +59,7 @@ class Services:
     inputs: InputBindings
     tasks: Tasks
     attendance: Attendance
+    intents: TransactionalOutbox
     apps: list[App] = field(default_factory=list)
     learned: list[Learned] = field(default_factory=list)
     turned: list[Turned] = field(default_factory=list)
@@ -84,8 +86,9 @@ class Services:
             timeout = settings.apps[0].binding_options_timeout if settings.apps else 3.0
             inputs = InputBindings(parts, outputs, journal, tasks, gates, policies.inbound("bindings"), timeout=timeout)
             scopes = {scope.store_name: scope for scope in plan.configuration.secrets.scopes}
+            intents = TransactionalOutbox(parts, pubsub, journal, database, tasks)
             blocks = Blocks(
-                state=StateService(parts, policies.outbound("state")),
+                state=StateService(parts, policies.outbound("state"), intents),
                 pubsub=pubsub,
                 secrets=SecretService(parts, lambda app, store: scopes.get(store), policies.outbound("secretstores")),
                 invoke=InvokeService(),
@@ -95,7 +98,9 @@ class Services:
                 subscriptions=subscriptions,
             )
             attendance = Attendance(parts, database, tasks, data.path, policies, ttl="ActorStateTTL" in features(plan))
-            services = cls(blocks, subscriptions, inputs, tasks, attendance, learned=[attendance.learned], turned=[attendance.turned])
+            services = cls(blocks, subscriptions, inputs, tasks, attendance, intents)
+            services.learned.append(attendance.learned)
+            services.turned.append(attendance.turned)
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
             blocks.workflow = OnDemand(lambda: services.workflows(database, plan))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))

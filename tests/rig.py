@@ -46,6 +46,7 @@ class Rig:
     subscriptions: SubscriptionManager
     outputs: OutputBindings
     inputs: InputBindings
+    database: Database
     opened: list[Part] = field(default_factory=list)
 
     async def publish(self, name: str, topic: str, data: bytes = b'{"n":1}', content_type: str = JSON, **metadata: str) -> None:
@@ -113,7 +114,7 @@ async def rig(
         manager = SubscriptionManager(parts, journal, tasks, gates, pubsub.forward, policy_of, Memory(folder), Memory(folder, "streams"))
         outputs = OutputBindings(parts, outbox)
         inputs = InputBindings(parts, outputs, journal, tasks, gates, policy_of, timeout=0.5)
-        made = Rig(folder, server, app, parts, journal, tasks, outbox, pubsub, gates, manager, outputs, inputs, opened)
+        made = Rig(folder, server, app, parts, journal, tasks, outbox, pubsub, gates, manager, outputs, inputs, database, opened)
         up.push_async_callback(inputs.stop, app)
         up.push_async_callback(manager.stop, app)
         yield made

@@ -166,13 +166,26 @@ class Store:
 
     async def transact(self, operations: Sequence[SetItem | DeleteItem], metadata: Mapping[str, str]) -> None:
         """All or nothing, in order."""
-        units = [self._setter(op) if isinstance(op, SetItem) else partial(self._remove, item=op) for op in operations]
+        units = self._units(operations)
 
         def together(tx: sqlite3.Connection) -> None:
             for unit in units:
                 unit(tx)
 
         await self._write(together)
+
+    @property
+    def unit_database(self) -> Database:
+        """The file that `transact_in` belongs to."""
+        return self._database
+
+    def transact_in(self, tx: sqlite3.Connection, operations: Sequence[SetItem | DeleteItem]) -> None:
+        """`transact` inside a unit of `unit_database`."""
+        for unit in self._units(operations):
+            unit(tx)
+
+    def _units(self, operations: Sequence[SetItem | DeleteItem]) -> list[Callable[[sqlite3.Connection], None]]:
+        return [self._setter(op) if isinstance(op, SetItem) else partial(self._remove, item=op) for op in operations]
 
     def _setter(self, item: SetItem) -> Callable[[sqlite3.Connection], None]:
         ttl = parse_ttl(item.metadata)

@@ -36,6 +36,12 @@ class OutboxPump:
         await broker.accept(messages)
         await self._pressure.ease()
 
+    def wake(self, part: Part) -> None:
+        """See to it that rows in the component's lanes are sent (the broker watches them)."""
+        broker = self._brokers.get((part.kind, part.name))
+        if broker is None or broker.part is not part:
+            self._add(part)
+
     def _add(self, part: Part) -> Broker:
         binding = part.kind == "bindings"
         target = BindingSink(part.component) if binding else part.component

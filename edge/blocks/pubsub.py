@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from edge import errors
@@ -59,6 +60,10 @@ class Outbox(Protocol):
 
     async def accept(self, part: Part, *messages: Message) -> None:
         """Return when all are on disk or with the broker. Raises Full, Invalid."""
+        ...
+
+    def wake(self, part: Part) -> None:
+        """See to it that rows in the component's lanes are sent."""
         ...
 
 
@@ -154,6 +159,18 @@ class PubSubService:
             raise self._forbidden(app, route)
         copy = Message(route.wire_topic, message.data, message.metadata, message.content_type, message.id)
         await self._hand_over(route, copy)
+
+    async def publish_own(self, app: App, name: str, topic: str, message: Message) -> None:
+        """Publish an event of the daemon's own as it is; scopes bind apps only. message: its topic is set here.
+
+        Raises EdgeError as `lookup`, ComponentError.
+        """
+        route = self.lookup(app, name, topic)
+        await self._hand_over(route, replace(message, topic=route.wire_topic))
+
+    def wake(self, part: Part) -> None:
+        """Rows were put into a lane of this component by hand."""
+        self._outbox.wake(part)
 
     async def _hand_over(self, route: Route, message: Message) -> None:
         component = route.part.component

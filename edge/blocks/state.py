@@ -39,9 +39,9 @@ class TransactionalOutbox(Protocol):
     def enabled(self, part: Part) -> bool: ...
 
     async def transact(
-        self, app: App, part: Part, operations: Sequence[Operation], metadata: Mapping[str, str], trace: Mapping[str, str]
+        self, app: App, part: Part, operations: Sequence[Operation], metadata: Mapping[str, str], trace: Mapping[str, str], run: Run
     ) -> None:
-        """Commit the operations and their messages. operations: stored keys, values as stored."""
+        """Commit the operations and their messages. operations: stored keys, values as stored. run: under the store's policy."""
         ...
 
 
@@ -228,7 +228,7 @@ class Store:
                 if (wrong := options_error(item)) is not None:
                     raise wrong
             if self._outbox is not None:
-                await self._outbox.transact(self.app, self.part, stored, metadata, trace)
+                await self._outbox.transact(self.app, self.part, stored, metadata, trace, self._run)
             else:
                 await self._run(lambda: self._component.transact(stored, metadata))
         except ComponentError as error:
