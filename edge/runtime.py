@@ -15,11 +15,11 @@ from edge.blocks.acceptance import accept
 from edge.component import Context
 from edge.config.plan import Plan, PlanError, read_plan
 from edge.config.resources import Component as Resource
-from edge.database import Database
+from edge.database import Database, Options
 from edge.datadir import DataDir
 from edge.errors import ComponentError
 from edge.host import HostedApp, open_channel
-from edge.journal import Journal
+from edge.journal import Journal, salvager
 from edge.listeners import serve_grpc, serve_http, serve_public
 from edge.loader import LoadError, open_components
 from edge.services import Services
@@ -27,6 +27,7 @@ from edge.settings import AppSettings, DaemonSettings
 from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.runtime")
+DATABASE = Options(shrink=True, rescue=True, salvager=salvager)
 
 
 class StartFailed(Exception):
@@ -78,7 +79,7 @@ async def _start(settings: DaemonSettings, data: DataDir, stop: asyncio.Event, u
     for app_id in ids:
         log.info("standalone mode configured")
         log.info("app id: %s", app_id)
-    database = await up.enter_async_context(Database.open(data.path / "edged.db"))
+    database = await up.enter_async_context(Database.open(data.path / "edged.db", DATABASE))
     journal = await up.enter_async_context(Journal.open(database))
     background = await up.enter_async_context(Tasks("components"))
     lend = _lender(settings, data, background, database, ids)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edge.database.faults import damaged, translate
@@ -21,6 +24,8 @@ class Options:
     journal_mode: WAL, DELETE or MEMORY. busy_timeout: seconds a statement of the writer waits for another process's lock.
     page_size: bytes, for a file that is new. shrink: a new file can give pages back (auto_vacuum=INCREMENTAL).
     pragmas: `name=value` texts of the operator, set last. read_only: never written.
+    rescue: a damaged file is set aside and its rows go into a new one; salvager(new, path, complete) adds what SQLite could not read
+    (inside a transaction; complete: SQLite read everything) and returns counts for the report.
     """
 
     journal_mode: str = "WAL"
@@ -29,6 +34,8 @@ class Options:
     shrink: bool = False
     pragmas: tuple[str, ...] = ()
     read_only: bool = False
+    rescue: bool = False
+    salvager: Callable[[sqlite3.Connection, Path, bool], dict[str, int]] | None = None
 
 
 DEFAULTS = Options()
@@ -74,8 +81,10 @@ def _configure(connection: sqlite3.Connection, path: str, options: Options) -> N
     pragma(connection, f"busy_timeout={int(options.busy_timeout * 1000)}")
     if not options.read_only:
         pragma(connection, f"page_size={options.page_size}")
-        if options.shrink:
+        if options.shrink and pragma(connection, "page_count") == "0":  # on a file that exists it would write at every start
             pragma(connection, "auto_vacuum=INCREMENTAL")
+        if options.rescue and pragma(connection, "application_id") == "0":
+            pragma(connection, f"application_id={secrets.randbits(31)}")
         _journal_mode(connection, path, options.journal_mode)
         pragma(connection, f"wal_autocheckpoint={AUTOCHECKPOINT}")
     pragma(connection, f"synchronous={FULL}")

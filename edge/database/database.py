@@ -21,6 +21,8 @@ from edge.errors import Closed
 if TYPE_CHECKING:
     import aiosqlite
 
+    from edge.database.rescue import Report
+
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
@@ -33,6 +35,8 @@ class Database:
         self.options = options
         self.turn = 0
         """Goes up at each hand-over: units submitted in the same turn share a commit."""
+        self.rescued: Report | None = None
+        """What was done about a damaged file at the start."""
         self._name = str(path)
         self._target = path if isinstance(path, str) and path.startswith("file:") else f"file:{_quoted(str(path))}"
         self._pending: list[Job] = []
@@ -74,7 +78,7 @@ class Database:
     def _live(self, opened: asyncio.Future[None]) -> None:
         """The writer thread, from opening (which may roll a long WAL forward) to closing (which empties the WAL)."""
         try:
-            connection = open_writer(self._target, self._name, self.options)
+            connection = self._open_writer()
             self._reader = open_reader(self._target, self._name, self.options)
         except Exception as error:
             self._on_loop(_resolve, opened, None, error)
@@ -84,6 +88,14 @@ class Database:
         self._reader.close()
         connection.close()
         self._on_loop(_resolve, self._ended, None, None)
+
+    def _open_writer(self) -> sqlite3.Connection:
+        if not self.options.rescue:
+            return open_writer(self._target, self._name, self.options)
+        from edge.database import rescue
+
+        connection, self.rescued = rescue.open_sound(self._target, self._name, self.options)
+        return connection
 
     def _on_loop(self, call: Callable[..., None], *args: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop ended first: nobody waits any more

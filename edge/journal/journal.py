@@ -216,7 +216,17 @@ class Journal:
     def _read(self, lane: Lane, limit: int) -> None:
         sql = f"SELECT {rows.COLUMNS} FROM journal WHERE seq>? AND seq<=? ORDER BY seq LIMIT ?"
         found = self._database.read_now(sql, lane.cursor, lane.tail, limit)
-        lane.loaded((rows.entry(lane.name, row) for row in found), limit)
+        read = [rows.entry(lane.name, row) for row in found]
+        for entry, sound in read:
+            if not sound and entry.seq not in lane.skip:
+                self._on_damaged(entry)
+        lane.loaded([entry for entry, _ in read], limit)
+
+    def _on_damaged(self, entry: Entry) -> None:
+        """What is not as it was put is not delivered."""
+        log.error("%s: message %d (id %s) is damaged on disk and was dropped", entry.lane, entry.seq, entry.message.id)
+        self._lane(entry.lane).skip.add(entry.seq)
+        self._end(entry, "dropped", "damaged")
 
     def release(self, *entries: Entry) -> None:
         """Give taken entries back untouched, to the front of their lanes in their order (the broker went away)."""
@@ -328,7 +338,7 @@ class Journal:
         number = self._lane(lane).number
         sql = f"SELECT {rows.COLUMNS} FROM journal WHERE seq>? AND seq<? ORDER BY seq LIMIT ?"
         found = await self._database.scan(sql, max(after, rows.first_of(number)), rows.first_of(number + 1), limit)
-        return [rows.entry(lane, row) for row in found] if number else []
+        return [rows.entry(lane, row)[0] for row in found] if number else []
 
     def holds(self, lane: str) -> bool:
         """The lane has rows that nobody has taken, due or not: who puts nothing new before them keeps the order."""

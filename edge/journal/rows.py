@@ -29,7 +29,8 @@ CREATE TABLE journal_seen(key TEXT NOT NULL PRIMARY KEY, until REAL NOT NULL) WI
 CREATE INDEX journal_seen_until ON journal_seen(until);
 """
 INSERT = "INSERT INTO journal(seq, sum, attempts, enqueued, topic, id, content_type, metadata, error, data) VALUES(?,?,?,?,?,?,?,?,?,?)"
-COLUMNS = "seq, topic, data, metadata, content_type, id, attempts, enqueued, error"
+INSERT_MISSING = INSERT.replace("INSERT", "INSERT OR IGNORE")
+COLUMNS = "seq, sum, topic, data, metadata, content_type, id, attempts, enqueued, error"
 NUMBERS = "accepted, delivered, expired, dead, dropped, pending, bytes"
 ROW_BYTES = 64
 SHIFT = 40
@@ -116,11 +117,12 @@ def forget(tx: sqlite3.Connection, age: float, limit: int) -> None:
     tx.execute(sql, (age, limit))
 
 
-def entry(lane: str, row: tuple[Any, ...]) -> Entry:
-    """An entry from a row of COLUMNS."""
-    seq, topic, data, metadata, content_type, id_, attempts, enqueued, error = row
-    found: Mapping[str, str] = orjson.loads(metadata) if metadata else NO_METADATA
-    return Entry(seq, lane, Message(topic, data, found, content_type, id_), attempts, 0.0, enqueued, error)
+def entry(lane: str, row: tuple[Any, ...]) -> tuple[Entry, bool]:
+    """An entry from a row of COLUMNS, and whether it is what was put."""
+    seq, total, topic, data, metadata, content_type, id_, attempts, enqueued, error = row
+    sound = total == checksum(topic, data, metadata, id_)
+    found: Mapping[str, str] = orjson.loads(metadata) if metadata and sound else NO_METADATA
+    return Entry(seq, lane, Message(topic, data, found, content_type, id_), attempts, 0.0, enqueued, error), sound
 
 
 def stats(name: str, row: Iterable[Any]) -> LaneStats:

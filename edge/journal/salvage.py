@@ -1,0 +1,87 @@
+"""The journal's rows out of a damaged file: known by their shape, trusted by their checksum; the lanes' numbers made true again."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from edge.database import schema
+from edge.database.pages import Pages
+from edge.journal import rows
+
+LANE_NAME = re.compile(r"(dead/)*(out|in)(-[a-z]+)?/.")
+LOST = "lost/{}"
+"""The lane of rows whose lane's name could not be read: `edged journal retry --to` gives them a new one."""
+
+
+def salvage(tx: sqlite3.Connection, damaged: Path, complete: bool) -> dict[str, int]:
+    """Add what SQLite did not find in `damaged`, drop rows whose checksum is wrong, count anew. complete: SQLite read every table."""
+    schema.migrate(tx, str(damaged), "journal", [rows.SCHEMA])
+    wrong = _drop_wrong(tx)
+    found = 0 if complete else _scan(tx, damaged)
+    _name_lanes(tx)
+    return {"found by scanning": found, "with a wrong checksum": wrong, "missing": _recount(tx)}
+
+
+def _drop_wrong(tx: sqlite3.Connection) -> int:
+    tx.create_function("edged_sum", 4, lambda topic, data, metadata, id_: rows.checksum(topic, data, metadata, id_), deterministic=True)
+    return tx.execute("DELETE FROM journal WHERE sum IS NOT edged_sum(topic, data, metadata, id)").rowcount
+
+
+def _scan(tx: sqlite3.Connection, damaged: Path) -> int:
+    found = 0
+    for rowid, values in Pages(damaged).rows():
+        if _is_entry(values):
+            found += tx.execute(rows.INSERT_MISSING, (rowid, *values[1:])).rowcount
+        elif _is_lane(values):
+            tx.execute(LANE_MISSING, (rowid, *values[1:]))
+    return found
+
+
+LANE_MISSING = "INSERT OR IGNORE INTO journal_lane VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+
+
+def _is_entry(values: tuple[Any, ...]) -> bool:
+    if len(values) != 10 or values[0] is not None:
+        return False
+    _, total, _, _, topic, id_, _, metadata, _, data = values
+    if not (isinstance(topic, str) and isinstance(id_, str) and isinstance(data, bytes) and isinstance(metadata, bytes | None)):
+        return False
+    return bool(total == rows.checksum(topic, data, metadata, id_))
+
+
+def _is_lane(values: tuple[Any, ...]) -> bool:
+    return len(values) == 11 and values[0] is None and isinstance(values[1], str) and LANE_NAME.match(values[1]) is not None
+
+
+def _name_lanes(tx: sqlite3.Connection) -> None:
+    """Every row needs a lane, and a lane's counter must stand behind its last row."""
+    numbers, at = [], 0
+    while (row := tx.execute("SELECT min(seq) FROM journal WHERE seq>=?", (rows.first_of(at),)).fetchone()[0]) is not None:
+        numbers.append(row >> rows.SHIFT)
+        at = numbers[-1] + 1
+    for number in numbers:
+        tx.execute("INSERT OR IGNORE INTO journal_lane(id, name) VALUES(?, ?)", (number, LOST.format(number)))
+        newest = "SELECT max(seq) FROM journal WHERE seq>? AND seq<?"
+        (last,) = tx.execute(newest, (rows.first_of(number), rows.first_of(number + 1))).fetchone()
+        tx.execute("UPDATE journal_lane SET last=max(last, ?) WHERE id=?", (last & (1 << rows.SHIFT) - 1, number))
+
+
+def _recount(tx: sqlite3.Connection) -> int:
+    """Numbers equal to the rows: what is missing counts as dropped, reason "damaged"; what is back after its end as accepted again."""
+    missing = 0
+    for number, pending, dropped in tx.execute("SELECT id, pending, dropped FROM journal_lane").fetchall():
+        size = f"SELECT count(*), coalesce(sum({rows.SIZE}), 0) FROM journal WHERE seq>? AND seq<?"
+        count, total = tx.execute(size, (rows.first_of(number), rows.first_of(number + 1))).fetchone()
+        gone = max(0, pending - count)
+        missing += gone
+        reasons: dict[str, int] = orjson.loads(dropped)
+        if gone:
+            reasons["damaged"] = reasons.get("damaged", 0) + gone
+        values = (max(0, count - pending), count, total, orjson.dumps(reasons).decode(), number)
+        tx.execute("UPDATE journal_lane SET accepted=accepted+?, pending=?, bytes=?, dropped=? WHERE id=?", values)
+    return missing

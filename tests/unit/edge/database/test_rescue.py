@@ -1,0 +1,255 @@
+"""A damaged file never blocks a start: it is set aside as it was, what can be read is there again, and the numbers say what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.database import Database, Options
+from edge.database.rescue import Report
+from edge.journal import Journal, salvager
+from edge.journal.rows import checksum
+from edge.model import Message
+
+COUNT = 300
+SMALL = Options(page_size=1024, shrink=True, rescue=True, salvager=salvager)
+LANES = ("out/mqtt/a", "out/mqtt/b", "in/app/mqtt/c")
+TABLE = "CREATE TABLE other(n INTEGER PRIMARY KEY, text TEXT NOT NULL)"
+
+
+def message(n: int) -> Message:
+    return Message("t", b"%d " % n + b"x" * (n * 13 % 3000), {"n": str(n)}, id=f"m{n}")
+
+
+async def fill(journal: Journal, database: Database) -> None:
+    await database.write(
+        lambda tx: tx.execute(TABLE) and tx.executemany("INSERT INTO other VALUES(?, ?)", ((n, "y" * 50) for n in range(COUNT)))
+    )
+    for first in range(0, COUNT, 20):
+        await asyncio.gather(*(journal.put(LANES[n % 3], message(n)) for n in range(first, first + 20)))
+
+
+def in_life(file: Path, script: Callable[[Journal, Database], Awaitable[Any]], options: Options = SMALL) -> Any:
+    async def run() -> Any:
+        async with Database.open(file, options) as database, Journal.open(database) as journal:
+            return await script(journal, database)
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file that was closed."""
+    path = tmp_path / "data" / "edged.db"
+    path.parent.mkdir()
+    in_life(path, fill)
+    return path
+
+
+def killed(tmp_path: Path, checkpoint: int) -> Path:
+    """A file whose process was killed. checkpoint: pages in the WAL after which some of it was moved to the file, 0 = never."""
+    path = tmp_path / "data" / "edged.db"
+    path.parent.mkdir()
+
+    async def fill_and_die(journal: Journal, database: Database) -> None:
+        await fill(journal, database)
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", tmp_path / f"edged.db{suffix}")
+
+    in_life(path, fill_and_die, replace(SMALL, pragmas=(f"wal_autocheckpoint={checkpoint}",)))
+    for suffix in ("", "-wal"):
+        shutil.move(tmp_path / f"edged.db{suffix}", f"{path}{suffix}")
+    return path
+
+
+@pytest.fixture
+def crashed(tmp_path: Path) -> Path:
+    return killed(tmp_path, 300)
+
+
+async def look(journal: Journal, database: Database) -> tuple[Report | None, set[int], int]:
+    """What is there after a start; and the file can be used."""
+    found = {int(row.message.data.split()[0]) for lane in LANES for row in await journal.peek(lane, 1000)}
+    for stats in journal.stats():
+        assert stats.balanced, stats
+        assert stats.pending == len(await journal.peek(stats.lane, 1000))
+    await journal.put(LANES[0], message(COUNT))
+    assert journal.take_now(LANES[0], 1000)[-1].message == message(COUNT)
+    assert await database.scan("PRAGMA integrity_check") == [("ok",)]
+    missing = sum(stats.dropped.get("damaged", 0) for stats in journal.stats())
+    return database.rescued, found, missing
+
+
+def aside(file: Path) -> Path:
+    return file.parent / "damaged" / "1" / "edged.db"
+
+
+def overwrite(file: Path, *pieces: tuple[int, bytes]) -> bytes:
+    """Change bytes at offsets; the whole content then."""
+    with file.open("r+b") as stream:
+        for offset, data in pieces:
+            stream.seek(offset)
+            stream.write(data)
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize("life", ["file", "crashed"])
+def test_a_sound_file_is_left_alone(life: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(life)
+
+    assert in_life(path, look) == (None, set(range(COUNT)), 0)
+    assert not (path.parent / "damaged").exists()
+
+
+@pytest.mark.parametrize("size", [1 << 20, 40])
+def test_a_file_of_null_bytes_is_set_aside_and_work_begins_anew(size: int, file: Path) -> None:
+    file.write_bytes(bytes(size))
+
+    report, found, _ = in_life(file, look)
+
+    assert "no SQLite database" in report.reason
+    assert found == set()
+    assert aside(file).read_bytes() == bytes(size)
+    assert (aside(file).parent / "report.json").exists()
+
+
+def test_rows_before_the_cut_of_a_truncated_file_are_saved(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) * 2 // 3])
+
+    report, found, missing = in_life(file, look)
+
+    assert len(found) > COUNT // 3
+    assert missing == COUNT - len(found)
+    assert aside(file).stat().st_size == len(content) * 2 // 3
+    assert report.rows["other"] > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_outside_of_overwritten_pages_are_saved(seed: int, file: Path) -> None:
+    dice = random.Random(seed)
+    pages = file.stat().st_size // 1024
+    damaged = overwrite(file, *((dice.randrange(1, pages) * 1024, os.urandom(1024)) for _ in range(6)))
+
+    report, found, missing = in_life(file, look)
+
+    assert report is not None
+    assert len(found) > COUNT * 3 // 4
+    assert missing >= COUNT - len(found)
+    assert aside(file).read_bytes() == damaged
+
+
+def test_rows_are_found_without_the_header_and_the_schema(file: Path) -> None:
+    overwrite(file, (0, os.urandom(1024)))
+
+    _, found, _ = in_life(file, look)
+
+    assert len(found) > COUNT * 9 // 10
+
+
+def test_a_flipped_bit_in_a_payload_is_not_delivered(file: Path) -> None:
+    content = file.read_bytes()
+    at = content.index(b"150 xxx") + 100
+    overwrite(file, (at, b"Y"))
+
+    async def take(journal: Journal, database: Database) -> tuple[set[int], dict[str, int]]:
+        taken = {int(entry.message.data.split()[0]) for lane in LANES for entry in journal.take_now(lane, 1000)}
+        journal._on_flush()
+        await database.write(lambda tx: None)
+        assert all(stats.balanced for stats in journal.stats())
+        (stats,) = journal.stats(LANES[0])
+        return taken, stats.dropped
+
+    assert in_life(file, take) == (set(range(COUNT)) - {150}, {"damaged": 1})
+
+
+def test_a_wal_of_another_database_is_not_rolled_forward(crashed: Path, tmp_path: Path) -> None:
+    async def fill_and_copy(_: Journal, database: Database) -> None:
+        await database.write(lambda tx: tx.execute(TABLE))
+        shutil.copy(f"{tmp_path / 'foreign.db'}-wal", f"{crashed}-wal")
+
+    in_life(tmp_path / "foreign.db", fill_and_copy)
+
+    report, found, _ = in_life(crashed, look)
+
+    assert report.reason == "its WAL belongs to another database"
+    assert len(found) > COUNT // 4
+    assert Path(f"{aside(crashed)}-wal").exists()
+
+
+def test_a_wal_without_its_database_gives_its_rows(crashed: Path) -> None:
+    crashed.unlink()
+
+    report, found, _ = in_life(crashed, look)
+
+    assert report.reason == "it is missing, its WAL is there"
+    assert found
+
+
+def test_a_missing_wal_costs_only_what_was_in_it(crashed: Path) -> None:
+    Path(f"{crashed}-wal").unlink()
+
+    _, found, _ = in_life(crashed, look)
+
+    assert len(found) > COUNT // 4
+
+
+@pytest.mark.parametrize("checkpoint", [0, 300])
+def test_commits_behind_a_flipped_bit_in_the_wal_are_saved(checkpoint: int, tmp_path: Path) -> None:
+    crashed = killed(tmp_path, checkpoint)
+    wal = Path(f"{crashed}-wal")
+    size = wal.stat().st_size
+    overwrite(wal, (size // 2, bytes([wal.read_bytes()[size // 2] ^ 1])))
+
+    report, found, _ = in_life(crashed, look)
+
+    assert "WAL" in report.reason or checkpoint
+    assert len(found) >= COUNT - 12
+    assert Path(f"{aside(crashed)}-wal").stat().st_size == size
+
+
+@pytest.mark.parametrize("moved", [0, 1])
+def test_a_rescue_that_was_killed_is_done_again_or_finished(moved: int, file: Path) -> None:
+    """moved: the damaged file had been moved when the process died; the new one was complete then."""
+    new = Path(f"{file}.rescued")
+    if moved:
+        file.rename(new)
+        Path(f"{file}-wal").write_bytes(b"of the damaged file")
+    else:
+        new.write_bytes(file.read_bytes()[:5000])
+
+    assert in_life(file, look) == (None, set(range(COUNT)), 0)
+    assert not new.exists()
+
+
+def test_a_second_rescue_has_a_place_of_its_own(file: Path) -> None:
+    for number in (1, 2):
+        file.write_bytes(b"rubbish")
+        in_life(file, look)
+        assert (file.parent / "damaged" / str(number) / "edged.db").read_bytes() == b"rubbish"
+
+
+def test_the_checksum_covers_all_that_is_delivered() -> None:
+    parts = ("t", b"data", b"{}", "id")
+    assert len({checksum(*parts), checksum("u", *parts[1:]), checksum("t", b"date", *parts[2:]), checksum("t", b"data", b"{]", "id")}) == 4
+    assert checksum(*parts) != checksum("t", b"data", b"{}", "ie")
+
+
+def test_without_rescue_a_damaged_file_is_refused_as_it_is(file: Path) -> None:
+    file.write_bytes(b"rubbish" * 1000)
+
+    with pytest.raises(Exception, match="is damaged"):
+        in_life(file, look, Options())
+
+    assert file.read_bytes() == b"rubbish" * 1000
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite3.connect(file).execute("SELECT * FROM sqlite_schema")
