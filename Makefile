@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo run test lint check bench binary clean
+.PHONY: demo run test faults lint check bench binary clean
 
 demo: $(VENV)/.ready mosquitto
 	@$(BIN)/python examples/greenhouse/demo.py
@@ -15,6 +15,10 @@ run: $(VENV)/.ready
 test: $(VENV)/.ready-test mosquitto sdk
 	@packaging/system redis-server psql:postgresql
 	@packaging/test
+
+# kills by the hundred, of everything that must not lose anything
+faults: $(VENV)/.ready-test mosquitto
+	@KILLS=50 packaging/test -s tests/faults
 
 lint check: $(VENV)/.ready-test
 	@packaging/check
