@@ -32,7 +32,7 @@ def forge() -> Iterator[Zygote]:
 
 
 class Wards:
-    """The app: hosts the actors and takes the jobs; often it is slow, now and then it fails or hangs up, once for each. calm: it does none of that."""
+    """The app: hosts the actors and takes the jobs; often slow, now and then failing once for each. calm: neither."""
 
     def __init__(self, ledger: Ledger, dice: random.Random) -> None:
         self.ledger, self.dice, self.calm = ledger, dice, False
