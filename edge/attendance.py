@@ -136,7 +136,7 @@ class Attendance:
                 kind: Any = registry.load("state.sqlite")
                 path = str(self._data_dir / "edged.db")
                 about = f"{TABLE}_metadata"
-                fields = kind.Metadata(path, table_name=TABLE, metadata_table_name=about, cleanup_interval=CLEAN_UP)
+                fields = kind.Metadata(connection_string=path, table_name=TABLE, metadata_table_name=about, cleanup_interval=CLEAN_UP)
                 store: StateStore = kind(fields, Context("edged", (), "default", self._data_dir, self._tasks, self._own))
                 await store.open()
                 self._store = store

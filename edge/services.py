@@ -41,13 +41,21 @@ Turned = Callable[[App, bool], Awaitable[None]]
 
 
 class OnDemand:
-    """Stands for a block until somebody uses it. make: gives the block, the same one each time."""
+    """Stands for a block until somebody uses it. make: gives the block, once."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
+        self._block: Any = None
+
+    @property
+    def made(self) -> bool:
+        """Somebody used it."""
+        return self._block is not None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._make(), name)
+        if self._block is None:
+            self._block = self._make()
+        return getattr(self._block, name)
 
 
 @dataclass(slots=True)
@@ -101,10 +109,34 @@ class Services:
             services = cls(blocks, subscriptions, inputs, tasks, attendance, intents)
             services.learned.append(attendance.learned)
             services.turned.append(attendance.turned)
+            blocks.configuration, blocks.lock, blocks.crypto = services.stores(parts)
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
             blocks.workflow = OnDemand(lambda: services.workflows(database, plan))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
             yield services
+            if blocks.configuration.made:
+                await blocks.configuration.close()
+
+    @staticmethod
+    def stores(parts: Parts) -> tuple[OnDemand, OnDemand, OnDemand]:
+        """Configuration, locks and cryptography, which few apps use."""
+
+        def configuration() -> Any:
+            from edge.blocks.configuration import ConfigurationService
+
+            return ConfigurationService(parts)
+
+        def lock() -> Any:
+            from edge.blocks.lock import LockService
+
+            return LockService(parts)
+
+        def crypto() -> Any:
+            from edge.blocks.crypto import CryptoService
+
+            return CryptoService(parts)
+
+        return OnDemand(configuration), OnDemand(lock), OnDemand(crypto)
 
     def workflows(self, database: Database, plan: Plan) -> WorkflowService:
         """The workflow block; it comes with the first call, protobuf with it."""

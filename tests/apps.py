@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
@@ -184,7 +185,8 @@ async def _read_chunks(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 def _encode(request: Seen, answer: Answer) -> bytes:
-    head = f"HTTP/1.1 {answer.status} X\r\n" + "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+    phrase = HTTPStatus(answer.status).phrase if answer.status in HTTPStatus._value2member_map_ else "X"
+    head = f"HTTP/1.1 {answer.status} {phrase}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
     if answer.status not in (204, 304):
         head += f"Content-Length: {len(answer.body)}\r\n"
     return (head + "\r\n").encode() + (b"" if request.method == "HEAD" or answer.status in (204, 304) else answer.body)

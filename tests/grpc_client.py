@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -63,9 +63,9 @@ class Client:
         """Bytes for bytes."""
         if streaming:
             call: Any = self.channel.unary_stream(path)(data, metadata=tuple(metadata), timeout=timeout)
-            return finished(call, lambda: list(call))
+            return finished(call, call)
         started: Any = self.channel.unary_unary(path).future(data, metadata=tuple(metadata), timeout=timeout)
-        return finished(started, lambda: [started.result()])
+        return finished(started, _only(started))
 
     def stream(self, name: str, metadata: Metadata = (), timeout: float | None = None) -> Stream:
         """A call with messages both ways."""
@@ -73,6 +73,11 @@ class Client:
         return Stream(
             self.channel, self.path(name), GetMessageClass(method.input_type), GetMessageClass(method.output_type), metadata, timeout
         )
+
+    @staticmethod
+    def finished(call: Any, replies: Iterable[Any]) -> Result:
+        """Everything that a call of `channel` said."""
+        return finished(call, replies)
 
     def path(self, name: str) -> str:
         return name if name.startswith("/") else f"/{self.service}/{name}"
@@ -108,17 +113,22 @@ class Stream:
 
     def end(self) -> Result:
         """Read to the end."""
-        result = finished(self.call, lambda: [json_format.MessageToDict(each, descriptor_pool=POOL) for each in self.call])
+        result = finished(self.call, (json_format.MessageToDict(each, descriptor_pool=POOL) for each in self.call))
         self._queue.put(None)
         return result
 
 
-def finished(call: Any, read: Any) -> Result:
+def _only(call: Any) -> Iterator[bytes]:
+    yield call.result()
+
+
+def finished(call: Any, replies: Iterable[Any]) -> Result:
     """Everything that a call said."""
     result = Result()
     try:
-        result.replies = read()
-        result.message = result.replies[-1] if result.replies else None
+        for reply in replies:
+            result.message = reply
+            result.replies.append(reply)
     except grpc.RpcError as error:
         result.code, result.text = error.code().name, error.details() or ""
     if call.code() is not grpc.StatusCode.OK:

@@ -95,7 +95,7 @@ class PubSubService:
         if route is not None:
             return route
         if not name:
-            raise EdgeError(errors.PUBSUB_EMPTY, info=metadata)
+            raise EdgeError(errors.PUBSUB_EMPTY, info=metadata, resource=ResourceInfo("pubsub", ""))
         part = self._parts.find("pubsub", name, app)
         if part is None:
             raise EdgeError(errors.PUBSUB_NOT_FOUND, info=metadata, name=name)

@@ -30,7 +30,7 @@ class HttpActors:
         self._channel = channel
 
     async def invoke(self, call: ActorCall) -> InvokeResponse:
-        path = f"{_actor(call.type, call.id)}/method/{quote(call.method, safe=SAFE)}"
+        path = f"{_actor(call.type, call.id)}/method/{quote(call.method, safe=SAFE)}".removesuffix("/")
         headers = call.headers
         if not any(name == "traceparent" for name, _ in headers):
             headers = (*headers, ("traceparent", NO_TRACE))

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from edge.errors import EdgeError, Grpc
+from edge.errors import STATE_NOT_CONFIGURED, STATE_NOT_FOUND, EdgeError, Grpc
 from edge.rpc.pb import any_pb2, error_details_pb2, status_pb2
 from edge.rpc.status import RpcError
 
 log = logging.getLogger("dapr.runtime.grpc.api")
 DOMAIN = "dapr.io"
 LONGEST_VALUE = 63  # of an ErrorInfo metadata value that repeats a body
+PLAIN = (STATE_NOT_CONFIGURED, STATE_NOT_FOUND)  # over HTTP they name the app
 
 
 def render(error: Exception) -> RpcError:
@@ -57,7 +58,7 @@ def _details(error: EdgeError) -> list[Any]:
         )
     if error.links:
         found.append(error_details_pb2.Help(links=[{"url": link.url, "description": link.description} for link in error.links]))
-    found.append(error_info(error.code.reason, error.info))
+    found.append(error_info(error.code.reason, None if error.code in PLAIN else error.info))
     return found
 
 
