@@ -18,7 +18,7 @@ from pathlib import Path
 from edge.settings import AppSettings
 
 PR_SET_PDEATHSIG = 1
-GUARD = 'read -r line; kill -KILL -- "-$1" 2>/dev/null'
+GUARD = 'read -r line; kill -KILL "-$1" 2>/dev/null'
 SHELL = Path("/bin/sh")
 
 
