@@ -10,6 +10,7 @@ import errno
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 
 log = logging.getLogger("dapr.runtime")
 MOST_INSTANCES = 64
+PATIENCE = 0.25
 
 
 class DataDirError(Exception):
@@ -54,24 +56,42 @@ def _home_of_user() -> str:
 
 
 @contextmanager
-def hold(base: Path, app_id: str) -> Iterator[DataDir]:
-    """Hold the app's folder until the block ends. Raises DataDirError."""
+def hold(base: Path, app_id: str, *, alone: bool = False) -> Iterator[DataDir]:
+    """Hold the app's folder until the block ends. alone: a second holder is refused instead of getting a folder of its own.
+
+    Raises DataDirError.
+    """
     name = app_id.replace("/", "_").strip() or "_"
     locks: list[int] = []
     try:
-        for number in range(1, MOST_INSTANCES):
+        for number in range(1, 2 if alone else MOST_INSTANCES):
             path = base / (name if number == 1 else f"{name}.{number}")
-            if (lock := _try_lock(path)) is not None:
+            if (lock := _lock(path, PATIENCE if number == 1 else 0.0)) is not None:
                 locks.append(lock)
                 break
         else:
-            raise DataDirError(f"data directory {base / name}: {MOST_INSTANCES - 1} instances of app id {app_id} hold it already")
+            raise DataDirError(_refusal(base / name, app_id, alone))
         if number > 1:
             log.warning("Another instance of app id %s on this machine holds %s; this one uses %s", app_id, base / name, path)
         yield DataDir(path, number, tuple(_orphans(base, name, locks)) if number == 1 else ())
     finally:
         for lock in locks:
             os.close(lock)
+
+
+def _refusal(path: Path, app_id: str, alone: bool) -> str:
+    if alone:
+        holder = (path / "lock").read_text(errors="replace").strip() or "unknown"
+        return f"data directory {path}: process {holder} holds it; stop that daemon, or give this one another --data-dir"
+    return f"data directory {path}: {MOST_INSTANCES - 1} instances of app id {app_id} hold it already"
+
+
+def _lock(path: Path, patience: float) -> int | None:
+    """`_try_lock`, again for a moment: `edged list` tries a lock too, and a killed holder's is gone only with its last thread."""
+    deadline = time.monotonic() + patience
+    while (lock := _try_lock(path)) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return lock
 
 
 def _orphans(base: Path, name: str, locks: list[int]) -> Iterator[Path]:

@@ -26,11 +26,13 @@ class Instance:
     app_port: int = 0
     metrics_port: int = 0
     http_socket: str = ""
+    address: str = "127.0.0.1"
     started_ms: int = 0
     app_pid: int = 0
     command: str = ""
     run_file: str = ""
     run_name: str = ""
+    app_log: str = ""
     log_path: str = ""
     metrics: bool = True
     max_body_bytes: int = 4 << 20

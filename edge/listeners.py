@@ -28,7 +28,9 @@ class ListenError(OSError):
 
 
 def places(settings: AppSettings, kind: str, port: int) -> list[Listen]:
-    """Where an API of the app listens: its unix socket, or its port on each address."""
+    """Where an API of the app listens: systemd's sockets, its unix socket, or its port on each address."""
+    if sockets := settings.inherited.get(kind):
+        return list(sockets)
     if settings.unix_socket_dir:
         return [Unix(str(Path(settings.unix_socket_dir) / f"dapr-{settings.app_id}-{kind}.socket"))]
     return [Tcp(address.strip("[]"), port) for address in settings.listen_addresses]
@@ -100,7 +102,7 @@ async def serve_grpc(settings: AppSettings, app: App, blocks: Blocks, plan: Plan
         for listener in listeners:
             listener.close()
         await lazy.drain(1.0)
-        if settings.unix_socket_dir:
+        if settings.unix_socket_dir and not settings.inherited.get("grpc"):
             (Path(settings.unix_socket_dir) / f"dapr-{settings.app_id}-grpc.socket").unlink(missing_ok=True)
 
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from edge import systemd
 from edge.app import App, Parts
 from edge.blocks.acceptance import accept
 from edge.component import Context
@@ -37,9 +36,9 @@ class StartFailed(Exception):
 class Daemon:
     """A running daemon, for those who started it."""
 
-    def __init__(self, plan: Plan, hosted: list[HostedApp], services: Services, stop: asyncio.Event) -> None:
+    def __init__(self, plan: Plan, hosted: list[HostedApp], services: Services, database: Database) -> None:
         self.plan, self.hosted, self.services = plan, hosted, services
-        self._stop = stop
+        self._database = database
 
     def set_extended(self, app_id: str, values: dict[str, str]) -> None:
         """What a launcher adds to the metadata of an app."""
@@ -51,20 +50,25 @@ class Daemon:
     def apps(self) -> list[App]:
         return [one.app for one in self.hosted]
 
+    async def probe(self) -> None:
+        """Returns when the daemon's file took a transaction (an empty one, nothing is written). Raises ComponentError."""
+        await self._database.write(lambda tx: tx.execute("SELECT 1").fetchone())
+
 
 @asynccontextmanager
-async def serve(settings: DaemonSettings, data: DataDir, stop: asyncio.Event) -> AsyncIterator[Daemon]:
-    """Run until the block ends; the APIs answer when this yields. Raises StartFailed with everything closed again."""
+async def serve(settings: DaemonSettings, data: DataDir, stop: asyncio.Event, plan: Plan | None = None) -> AsyncIterator[Daemon]:
+    """Run until the block ends; the APIs answer when this yields. plan: what to run if not the settings' files.
+
+    Raises StartFailed with everything closed again.
+    """
     began = time.monotonic()
     try:
         async with AsyncExitStack() as up:
-            daemon = await _start(settings, data, stop, up)
+            daemon = await _start(settings, data, stop, up, plan)
             for one in daemon.hosted:
                 one.attach()
             log.info("dapr initialized. Status: Running. Init Elapsed %dms", (time.monotonic() - began) * 1000)
-            systemd.notify("READY=1")
             yield daemon
-            systemd.notify("STOPPING=1")
             log.info("Dapr is shutting down")
             await _block_shutdown(settings, daemon)
     except (PlanError, LoadError, ComponentError, OSError) as error:
@@ -72,9 +76,15 @@ async def serve(settings: DaemonSettings, data: DataDir, stop: asyncio.Event) ->
     log.info("Dapr runtime stopped")
 
 
-async def _start(settings: DaemonSettings, data: DataDir, stop: asyncio.Event, up: AsyncExitStack) -> Daemon:
+def plan_of(settings: DaemonSettings, data: DataDir) -> Plan:
+    """What the settings' files say is to run. Raises PlanError."""
     ids = [app.app_id for app in settings.apps]
-    plan = read_plan(settings.resources_paths, settings.config_paths, ids, os.environ, data.path)
+    return read_plan(settings.resources_paths, settings.config_paths, ids, os.environ, data.path)
+
+
+async def _start(settings: DaemonSettings, data: DataDir, stop: asyncio.Event, up: AsyncExitStack, plan: Plan | None) -> Daemon:
+    ids = [app.app_id for app in settings.apps]
+    plan = plan or plan_of(settings, data)
     plan.report()
     for app_id in ids:
         log.info("standalone mode configured")
@@ -95,7 +105,7 @@ async def _start(settings: DaemonSettings, data: DataDir, stop: asyncio.Event, u
         await up.enter_async_context(serve_public(one.settings, one.app, services.blocks))
         one.app.outbound_ready = True
     up.push_async_callback(_drain, hosted, services, settings.grace)
-    return Daemon(plan, hosted, services, stop)
+    return Daemon(plan, hosted, services, database)
 
 
 def _lender(settings: DaemonSettings, data: DataDir, tasks: Tasks, database: Database, ids: list[str]) -> Callable[[Resource], Context]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ class AppSettings:
     mtls: bool = False
     sentry_address: str = ""
     trust_domain: str = "localhost"
+    inherited: Mapping[str, Sequence[socket.socket]] = field(default_factory=dict, repr=False)
+    """Sockets that systemd opened, by API (`http`, `grpc`); they stand for the ports."""
 
     def app(self) -> App:
         """The App that blocks see."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
+from functools import cache
 
 FIRST_FD = 3
 
@@ -44,3 +45,15 @@ def listen_sockets(environ: MutableMapping[str, str] | None = None) -> dict[str,
         name = labels[index] if index < len(labels) and labels[index] else "unknown"
         found.setdefault(name, []).append(socket.socket(fileno=FIRST_FD + index))
     return found
+
+
+def inherited(app_id: str, *, sole: bool = False) -> Mapping[str, Sequence[socket.socket]]:
+    """systemd's sockets for one app by API: named `<app id>-http` and `<app id>-grpc`, or plain `http` and `grpc` for a sole app."""
+    found = _listening()
+    names = {kind: [f"{app_id}-{kind}", *([kind] if sole else ())] for kind in ("http", "grpc")}
+    return {kind: sockets for kind, wanted in names.items() if (sockets := [s for name in wanted for s in found.get(name, ())])}
+
+
+@cache
+def _listening() -> dict[str, list[socket.socket]]:
+    return listen_sockets()

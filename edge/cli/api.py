@@ -56,7 +56,7 @@ def call(
     connection = (
         _UnixConnection(one.http_socket, timeout)
         if one.http_socket
-        else http.client.HTTPConnection("127.0.0.1", one.http_port, timeout=timeout)
+        else http.client.HTTPConnection(one.address, one.http_port, timeout=timeout)
     )
     try:
         connection.request(method, path, body, sent)

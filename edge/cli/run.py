@@ -14,8 +14,10 @@ from typing import Any
 
 from edge import version
 from edge.cli import flags
+from edge.cli.announce import announce, announced, extended, instance
 from edge.datadir import DataDir, DataDirError, base_dir, hold
 from edge.settings import DaemonSettings, SettingsError, app_settings, daemon_settings
+from edge.systemd import inherited
 from edge.telemetry import logs
 
 log = logging.getLogger("dapr.runtime")
@@ -70,15 +72,22 @@ def sidecar(values: dict[str, Any], command: Sequence[str]) -> int:
 
 
 class Signals:
-    """Stop signals as an event; the number of the first one is kept for the app."""
+    """Stop signals as an event; the number of the first one is kept for the app. A start under way is cancelled by them."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         self.stop, self.number, self._count = stop, int(signal.SIGTERM), 0
+        self._starting: asyncio.Task[Any] | None = None
 
     def install(self) -> None:
+        """Call in the task that starts the daemon."""
         loop = asyncio.get_running_loop()
+        self._starting = asyncio.current_task()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._received, number)
+
+    def started(self) -> None:
+        """From now on a signal only sets the event."""
+        self._starting = None
 
     def _received(self, number: int) -> None:
         self._count += 1
@@ -88,20 +97,32 @@ class Signals:
         words = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupt"}
         logging.getLogger("dapr.signals").info("Received signal '%s'; beginning shutdown", words[signal.Signals(number)])
         self.stop.set()
+        if self._starting is not None:
+            self._starting.cancel()
 
 
 async def _serve(settings: DaemonSettings, data: DataDir, command: Sequence[str]) -> int:
+    from edge.cli.service import told
     from edge.runtime import StartFailed, serve  # after the signal handlers' event exists: importing takes the longest
 
     stop = asyncio.Event()
     signals = Signals(stop)
     signals.install()
+    settings.apps[0].inherited = inherited(settings.apps[0].app_id, sole=True)
     try:
         async with serve(settings, data, stop) as daemon:
-            code = await _beside(settings, daemon, command, signals) if command else await _until(stop)
+            signals.started()
+            rows = [instance(settings.apps[0], settings, command)]
+            async with told(lambda: (daemon,), f"app {settings.apps[0].app_id}"):
+                with announced(data.path, rows):
+                    code = await _beside(settings, data, daemon, command, signals) if command else await _until(stop)
     except StartFailed as error:
         log.critical("Fatal error from runtime: %s", error)
         return 1
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        code = 0
     log.info("Daprd shutdown gracefully")
     return code
 
@@ -111,7 +132,7 @@ async def _until(stop: asyncio.Event) -> int:
     return 0
 
 
-async def _beside(settings: DaemonSettings, daemon: Any, command: Sequence[str], signals: Signals) -> int:
+async def _beside(settings: DaemonSettings, data: DataDir, daemon: Any, command: Sequence[str], signals: Signals) -> int:
     from edge.cli.child import Child, StartError, environment  # only with an app command
 
     app = settings.apps[0]
@@ -120,7 +141,9 @@ async def _beside(settings: DaemonSettings, daemon: Any, command: Sequence[str],
     except StartError as error:
         log.critical("%s", error)
         return 1
-    daemon.set_extended(app.app_id, {"cliPID": str(os.getpid()), "appPID": str(child.pid), "appCommand": " ".join(command)})
+    one = instance(app, settings, command, child.pid)
+    announce(data.path, [one])
+    daemon.set_extended(app.app_id, extended(one))
     ended, asked = asyncio.create_task(child.wait(), name="app"), asyncio.create_task(signals.stop.wait(), name="stop")
     await asyncio.wait({ended, asked}, return_when=asyncio.FIRST_COMPLETED)
     by_itself = ended.done()

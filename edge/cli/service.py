@@ -1,0 +1,46 @@
+"""What systemd is told: ready, stopping, reloading, and that loop and store still work (sd_notify(3), WatchdogSec=)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from edge import systemd
+from edge.errors import ComponentError
+
+if TYPE_CHECKING:
+    from edge.runtime import Daemon
+
+log = logging.getLogger("dapr.runtime")
+
+
+@asynccontextmanager
+async def told(daemons: Callable[[], Iterable[Daemon]], what: str) -> AsyncIterator[None]:
+    """READY now, the watchdog fed as long as the daemons work, STOPPING at the end. what: systemd's status line."""
+    systemd.notify(f"READY=1\nSTATUS={what}")
+    interval = systemd.watchdog_interval()
+    feeding = asyncio.create_task(_feed(daemons, interval), name="watchdog") if interval else None
+    try:
+        yield
+    finally:
+        systemd.notify("STOPPING=1")
+        if feeding is not None:
+            feeding.cancel()
+            with suppress(asyncio.CancelledError):
+                await feeding
+
+
+async def _feed(daemons: Callable[[], Iterable[Daemon]], interval: float) -> None:
+    """A loop that stands still feeds nothing; a store that does not commit within the interval is not vouched for."""
+    while True:
+        try:
+            async with asyncio.timeout(interval):
+                for daemon in tuple(daemons()):
+                    await daemon.probe()
+            systemd.notify("WATCHDOG=1")
+        except (TimeoutError, ComponentError) as error:
+            log.error("the watchdog is not fed: the daemon's file does not commit: %s", error or f"no answer in {interval:g} s")
+        await asyncio.sleep(interval)
