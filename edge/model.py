@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import Any
 
 
 class _NoMetadata(dict[str, str]):
@@ -266,6 +267,11 @@ class ConfigItem:
     value: str
     version: str = ""
     metadata: Mapping[str, str] = NO_METADATA
+
+    def shown(self) -> dict[str, Any]:
+        """As JSON has it; a deleted item is empty."""
+        fields = {"value": self.value, "version": self.version, "metadata": dict(sorted(self.metadata.items()))}
+        return {name: value for name, value in fields.items() if value}
 
 
 class UnlockStatus(IntEnum):

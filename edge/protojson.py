@@ -6,6 +6,7 @@ Source: google.golang.org/protobuf v1.36 encoding/protojson, internal/encoding/j
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeAlias
@@ -69,13 +70,27 @@ def _is(type_: type) -> Callable[[Any], Any]:
     return lambda value: value if type(value) is type_ else None
 
 
-def _uint32(value: Any) -> int | None:
-    if type(value) is str and re.fullmatch(r"[0-9]{1,10}", value):
-        value = int(value)
-    elif isinstance(value, orjson.Fragment):
-        number = float(orjson.dumps(value))
-        value = int(number) if number.is_integer() else None
-    return value if type(value) is int and 0 <= value <= MAX_UINT32 else None
+def _integer(least: int, most: int) -> Callable[[Any], int | None]:
+    def take(value: Any) -> int | None:
+        if type(value) is str and re.fullmatch(r"-?[0-9]{1,10}", value):
+            value = int(value)
+        elif isinstance(value, orjson.Fragment):
+            number = float(orjson.dumps(value))
+            value = int(number) if number.is_integer() else None
+        return value if type(value) is int and least <= value <= most else None
+
+    return take
+
+
+def _bytes(value: Any) -> bytes | None:
+    """Standard or URL-safe base64, with or without padding."""
+    if type(value) is not str:
+        return None
+    plain = value.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except ValueError:
+        return None
 
 
 def _duration(value: Any) -> float | None:
@@ -87,8 +102,23 @@ def _duration(value: Any) -> float | None:
 
 STRING = Scalar("string", _is(str))
 BOOL = Scalar("bool", _is(bool))
-UINT32 = Scalar("uint32", _uint32)
+UINT32 = Scalar("uint32", _integer(0, MAX_UINT32))
+INT32 = Scalar("int32", _integer(-(1 << 31), (1 << 31) - 1))
+BYTES = Scalar("bytes", _bytes)
 DURATION_FIELD = Scalar("google.protobuf.Duration", _duration)
+
+
+def names(*values: str) -> Scalar:
+    """An enum: its names or their numbers; a name that is not among them counts as not given."""
+
+    def take(value: Any) -> int | None:
+        if type(value) is str:
+            return values.index(value) if value in values else 0
+        return _integer(-(1 << 31), (1 << 31) - 1)(value)
+
+    return Scalar("enum", take)
+
+
 VALUE = Scalar("google.protobuf.Value", lambda value: value)
 """Any JSON, null too; as decoded by edge/gofloat.py."""
 

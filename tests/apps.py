@@ -175,9 +175,13 @@ async def _read(reader: asyncio.StreamReader) -> Seen | None:
     return Seen(method, target, headers, body, chunks, time.monotonic())
 
 
+def _cut() -> str:
+    raise ConnectionError("the request ended early")
+
+
 async def _read_chunks(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     pieces: list[bytes] = []
-    while size := int((await reader.readline()).strip(), 16):
+    while size := int((await reader.readline()).strip() or _cut(), 16):
         pieces.append(await reader.readexactly(size))
         await reader.readline()
     await reader.readline()

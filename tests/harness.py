@@ -66,6 +66,7 @@ class Sidecar:
     env: Mapping[str, str] = field(default_factory=dict)
     program: Sequence[str] = (sys.executable, "-m", "edge", "run")
     command: Sequence[str] = ()
+    cwd: Path = ROOT
 
     def __post_init__(self) -> None:
         self.http_port, self.grpc_port, self.internal_port, self.metrics_port = (free_port() for _ in range(4))
@@ -93,7 +94,7 @@ class Sidecar:
         """Start the process and return at once."""
         env = {k: v for k, v in os.environ.items() if not k.startswith(("DAPR_", "APP_", "NAMESPACE"))} | dict(self.env)
         with self.log_path.open("ab") as out:
-            self.process = subprocess.Popen([*self.program, *self.arguments()], stdout=out, stderr=out, env=env, cwd=ROOT)
+            self.process = subprocess.Popen([*self.program, *self.arguments()], stdout=out, stderr=out, env=env, cwd=self.cwd)
         return self.process
 
     def start(self, wait: str = "/v1.0/healthz/outbound", timeout: float = 20.0) -> Sidecar:

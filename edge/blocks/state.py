@@ -1,7 +1,6 @@
 """State: whose store, which key, what a refusal is called. Every rule of Dapr's state API lives here; fronts decode, stores keep.
 
-Source: dapr pkg/api/http/http.go, pkg/components/state @1.18.3; differs: a failing item of a list never hides a later one, and what an
-encrypted store holds reads back as it was given (daprd turns JSON into Go text first).
+Source: dapr pkg/api/http/http.go, pkg/components/state @1.18.3; differs: a failing item of a list never hides a later one.
 """
 
 from __future__ import annotations
@@ -81,6 +80,11 @@ class Store:
         self._prefix = key_prefix(app, part)
         self._cipher = Cipher.of(part)
         self._lookup = part.component.get_now if policy is None and isinstance(part.component, ReadsNow) else None
+
+    @property
+    def encrypted(self) -> bool:
+        """Values are sealed at rest."""
+        return self._cipher is not None
 
     # --- keys
     def stored_key(self, key: str) -> str:

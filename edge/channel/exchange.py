@@ -75,6 +75,8 @@ class Exchange:
             raise AppUnavailable(self.wording(method, target, _dial(error))) from None
         except ResponseTimeout:
             raise AppUnavailable(self.wording(method, target, "context deadline exceeded"), sent=True) from None
+        except BodyTooLarge as error:
+            raise AppUnavailable(self.wording(method, target, str(error)), sent=True) from None
         except (ClosedEarly, OSError):
             raise AppUnavailable(self.wording(method, target, "EOF"), sent=True) from None
 

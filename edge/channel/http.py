@@ -9,6 +9,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 
+import orjson
+
 from edge import gojson
 from edge.app import ActorConfig, App, AppRefused, AppUnavailable, Callback, Delivery
 from edge.channel.answers import bulk_verdicts, verdict
@@ -136,9 +138,9 @@ class HttpChannel:
 
     async def configuration_changed(self, store: str, key: str, subscription: str, items: Mapping[str, ConfigItem]) -> None:
         """POST the changed items to /configuration/<store>/<key>."""
-        values = {k: {"value": i.value, "version": i.version, "metadata": dict(i.metadata)} for k, i in items.items()}
-        body = b'{"id":%b,"items":%b}' % (gojson.quote(subscription), gojson.encode(values))
-        fields = [("Content-Type", JSON), *self._token, ("Traceparent", NO_TRACE)]
+        values = {name: items[name].shown() for name in sorted(items)}
+        body = gojson.escape(orjson.dumps({"id": subscription, "items": values})) + b"\n"
+        fields = [("Content-Type", JSON), *self._token]
         status, _, _ = await self._exchange.whole("POST", method_target(f"configuration/{store}/{key}", ""), fields, body)
         if status != 200:
             raise AppRefused(f"error sending configuration item to application, status {status}", status)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from edge.http1.messages import Response
 
 MAX_CACHED_NAMES = 1024
+MAX_COUNTED = 2048  # as in Go: a longer body that its handler gave no length goes out chunked
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 SWITCH_TO_H2 = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -83,6 +84,8 @@ class Encoder:
     def short(self, response: Response, body: bytes) -> bytes | None:
         """Head and body of the usual answer: to anything but HEAD, over HTTP/1.1, kept connection. None: needs a `plan`."""
         prefixes, status = self._prefixes, response.status
+        if len(body) > MAX_COUNTED:
+            return None
         text = self._lines[status]
         for name, value in response.headers:
             prefix = prefixes[name]
@@ -164,9 +167,12 @@ def _length(response: Response, method: str, ours: dict[str, str]) -> int | None
     length = int(given) if given.isdecimal() else None
     if not isinstance(response.body, bytes):
         return length
+    known = len(response.body) if len(response.body) <= MAX_COUNTED else None
     if method == "HEAD":
-        return length if length is not None or not response.body else len(response.body)
-    return None if "chunked" in ours.get("transfer-encoding", "").lower() else len(response.body)
+        return length if length is not None or not response.body else known
+    if length is not None:
+        return len(response.body)
+    return None if "chunked" in ours.get("transfer-encoding", "").lower() else known
 
 
 def _connection(version: str, keep: bool, ours: dict[str, str]) -> str:

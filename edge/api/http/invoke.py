@@ -18,6 +18,7 @@ from edge.model import InvokeRequest, InvokeResponse
 APP_ID = "dapr-app-id"
 IN_PATH = re.compile(r"/+v1\.0/+invoke/+(.+?)/method/(.*)", re.DOTALL)
 JSON = ("content-type", "application/json")
+CHUNKED = ("transfer-encoding", "chunked")
 EVENT_STREAM = "text/event-stream"
 SSE = (("content-type", EVENT_STREAM), ("cache-control", "no-cache"), ("connection", "keep-alive"))
 SSE_NAMES = frozenset(name for name, _ in SSE)
@@ -25,7 +26,10 @@ NOT_MODIFIED, FIRST_ERROR = 304, 400
 
 
 async def invoke(call: Call) -> Response:
-    """The target's answer, whatever its status; ERR_DIRECT_INVOKE for all that is not the target's own."""
+    """The target's answer, whatever its status; ERR_DIRECT_INVOKE for all that is not the target's own.
+
+    An answer goes on as it comes, in chunks; that of a failed call is read first (a resiliency policy looks at it), so its length is known.
+    """
     request = call.request
     target, method = find_target(unquote(call.raw_path), request.headers)
     if not target:
@@ -34,8 +38,12 @@ async def invoke(call: Call) -> Response:
     content_type = request.headers.get("content-type")
     asked = InvokeRequest(call.method.upper(), method, call.query, forwarded(call), body, content_type)
     answer = await call.blocks.invoke.invoke(call.app, target, asked)
-    wants_events = request.headers.get("accept", "").strip().lower() == EVENT_STREAM
-    return Response(answer.status, returned(answer, sse=wants_events), answer.body)
+    headers = request.headers
+    fields = returned(answer, sse=headers.get("accept", "").strip().lower() == EVENT_STREAM)
+    if answer.grpc_status is None and answer.status >= FIRST_ERROR and headers.get("transfer-encoding") is None:
+        body = answer.body if isinstance(answer.body, bytes) else b"".join([piece async for piece in answer.body])
+        return Response(answer.status, [*fields, ("content-length", str(len(body)))], body)
+    return Response(answer.status, [*fields, CHUNKED] if answer.body else fields, answer.body)
 
 
 def find_target(path: str, headers: Headers) -> tuple[str, str]:

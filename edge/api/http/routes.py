@@ -64,7 +64,7 @@ LATE = {
     "lock": Late("edge.api.http.lock", "lock", lambda _: EdgeError(errors.LOCK_NOT_CONFIGURED)),
     "unlock": Late("edge.api.http.lock", "lock", lambda _: EdgeError(errors.LOCK_NOT_CONFIGURED)),
     "crypto": Late("edge.api.http.crypto", "crypto", lambda _: EdgeError(errors.CRYPTO_NOT_CONFIGURED)),
-    "subtlecrypto": Late("edge.api.http.crypto", "crypto", lambda _: EdgeError(errors.API_UNIMPLEMENTED)),
+    "subtlecrypto": Late("edge.api.http.subtlecrypto", "crypto", lambda _: EdgeError(errors.API_UNIMPLEMENTED)),
     "conversation": Late("edge.api.http.conversation", "conversation", _no_conversation),
 }
 """By the path's segment behind the version; packaging needs these modules as hidden imports."""

@@ -67,6 +67,8 @@ class Face:
     def handle(self, request: Request) -> Answer:
         """The answer, or its coroutine."""
         path = request.path
+        if path == "*" and request.method == "OPTIONS":
+            return Response(200)
         health = "/healthz" in path
         if "//" in path or "/." in path or path.endswith("/"):
             path = clean(path)

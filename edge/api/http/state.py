@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -91,13 +91,19 @@ async def save(call: Call) -> Response:
     except (JsonError, BodyTooLarge) as error:
         raise EdgeError(errors.MALFORMED_REQUEST, message=str(error)) from None
     extra = call.metadata() if call.query else None
-    items = [_set_item(request, extra) for request in requests]
+    write = _value if store.encrypted else encode
+    items = [_set_item(request, extra, write) for request in requests]
     if items:
         await store.save(items)
     return Response(204)
 
 
-def _set_item(request: dict[str, Any], extra: Mapping[str, str] | None) -> SetItem:
+def _value(value: Any) -> bytes:
+    """What daprd puts into an encrypted store for a JSON value: its text as Go prints it, no JSON any more."""
+    return gostruct.printed(value).encode()
+
+
+def _set_item(request: dict[str, Any], extra: Mapping[str, str] | None, write: Callable[[Any], bytes]) -> SetItem:
     key = request.get("key")
     if not key:
         raise EdgeError(errors.MALFORMED_REQUEST, message='"key" is a required field')
@@ -105,7 +111,7 @@ def _set_item(request: dict[str, Any], extra: Mapping[str, str] | None) -> SetIt
     metadata = request.get("metadata") or {}
     return SetItem(
         key,
-        encode(request.get("value")),
+        write(request.get("value")),
         True,
         request.get("etag"),
         options.get("Concurrency", ""),
@@ -121,23 +127,23 @@ async def get_many(call: Call) -> Response:
     if not keys:
         return answers.data(b"[]\n")
     items = await store.get_many(keys, request.get("parallelism", 0))
-    return answers.data(b"[" + b",".join([_bulk_item(item) for item in items]) + b"]\n")
+    try:
+        return answers.data(b"[" + b",".join([_bulk_item(item) for item in items]) + b"]\n")
+    except JsonError:
+        return answers.data(b"")  # as daprd: a value that is no JSON leaves nothing of the list
 
 
 def _bulk_item(item: BulkItem) -> bytes:
+    """Raises JsonError."""
     found: dict[str, Any] = {"key": item.key}
-    error = item.error
-    if item.data is not None and not error:
-        try:
-            found["data"] = orjson.Fragment(compact(item.data))
-        except JsonError:
-            error = "value is not JSON: get it by its key"
+    if item.data and not item.error:
+        found["data"] = orjson.Fragment(compact(item.data))
     if item.etag is not None:
         found["etag"] = item.etag
     if item.metadata:
         found["metadata"] = dict(sorted(item.metadata.items()))
-    if error:
-        found["error"] = error
+    if item.error:
+        found["error"] = item.error
     return escape(orjson.dumps(found))
 
 
@@ -177,7 +183,8 @@ def _operation(store: Store, operation: dict[str, Any], extra: Mapping[str, str]
     etag, concurrency, consistency = request.get("ETag"), options.get("Concurrency", ""), options.get("Consistency", "")
     if kind == "delete":
         return DeleteItem(key, etag, concurrency, consistency, metadata)
-    return SetItem(key, encode(request.get("Value")), True, etag, concurrency, consistency, metadata, request.get("ContentType", ""))
+    write = _value if store.encrypted else encode
+    return SetItem(key, write(request.get("Value")), True, etag, concurrency, consistency, metadata, request.get("ContentType", ""))
 
 
 # --- query (alpha)
