@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from email.utils import formatdate
 from urllib.parse import unquote
 
 from tests.apps import Answer, Seen
@@ -46,11 +47,11 @@ App = Callable[[Seen], Answer]
 
 
 def _json(text: str, *headers: tuple[str, str], status: int = 200) -> Answer:
-    return Answer(status, text.encode(), (SERVER, JSON, *headers))
+    return _plain(status, text.encode(), JSON, *headers)
 
 
 def _plain(status: int = 200, body: bytes = b"", *headers: tuple[str, str]) -> Answer:
-    return Answer(status, body, (SERVER, *headers))
+    return Answer(status, body, (SERVER, ("Date", formatdate(usegmt=True)), *headers))
 
 
 def _mirror(seen: Seen, *headers: tuple[str, str]) -> Answer:
@@ -64,9 +65,9 @@ def larder(seen: Seen) -> Answer:
     if path.startswith("/configuration/"):
         return _plain()
     fixed = {
-        "/teapot": _plain(418, b"short and stout", ("Content-Type", "text/plain")),
-        "/bytes": _plain(200, b"\x00\xfe\xff", ("Content-Type", "application/octet-stream")),
-        "/bare": _plain(200, b"bare"),
+        "/teapot": _plain(418, b"short and stout", ("Content-Type", "text/plain"), ("X-Kettle", "boils")),
+        "/bytes": _plain(200, b"\x00\xfe\xff", ("Content-Type", "application/x-odd")),
+        "/bare": _plain(),
         "/gone": _plain(410),
     }
     return fixed.get(path, _plain(404))
@@ -138,6 +139,10 @@ def everything(seen: Seen) -> Answer:
     return _plain()
 
 
+def ailing(seen: Seen) -> Answer:
+    return _json('[{"pubsubname": "bus", "topic": "t", "route": "/t"}]') if seen.target == "/dapr/subscribe" else _plain()
+
+
 APPS: dict[str, App] = {
     "larder": larder,
     "hall": hall,
@@ -148,4 +153,5 @@ APPS: dict[str, App] = {
     "allowing": h_only,
     "denying": h_only,
     "narrow": everything,
+    "ailing": ailing,
 }

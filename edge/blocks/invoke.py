@@ -66,7 +66,8 @@ class InvokeService:
         try:
             return await self._invoke(app, target, request)
         except AppUnavailable as error:
-            raise EdgeError(errors.DIRECT_INVOKE, app=target, error=error) from error
+            text = str(error).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            raise EdgeError(errors.DIRECT_INVOKE, app=target, error=text) from error
 
     async def grpc_target(self, app: App, target: str) -> GrpcTarget:
         """Where a gRPC call for `target` goes. Raises AppUnavailable."""

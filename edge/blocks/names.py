@@ -19,6 +19,8 @@ def go_quote(text: str) -> str:
 
 def _escaped(char: str) -> str:
     code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
     return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
@@ -60,4 +62,4 @@ def _control(text: str) -> int | None:
     """The byte position of the first control character."""
     if text.isprintable():
         return None
-    return next((at for at, byte in enumerate(text.encode()) if byte < 0x20 or byte == 0x7F), None)
+    return next((at for at, byte in enumerate(text.encode("utf-8", "surrogateescape")) if byte < 0x20 or byte == 0x7F), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 Fields = list[tuple[str, str]]
 
@@ -20,6 +20,8 @@ TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 PATH_SAFE = "/$&+,:;=@!'()*[]~%"
 ROUTE_SAFE = PATH_SAFE + "?#"
+BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
+PLAIN_PATH = re.compile(r"[A-Za-z0-9\-_.~/$&+,:;=@!'()*\[\]%]*")
 TRACE_FIELDS = frozenset(("traceparent", "tracestate", "grpc-trace-bin"))
 
 
@@ -66,9 +68,23 @@ def route_target(route: str) -> str:
 
 
 def method_target(path: str, query: str) -> str:
-    """The request target of an invocation. path: unescaped; `..` can't escape, `//` and a trailing `/` go."""
-    target = quote(_clean(path), safe=PATH_SAFE.replace("%", ""))
+    """The request target of an invocation, its path read as Go reads a URL's: escapes in it stay, what must be escaped is.
+
+    path: `..` can't escape, `//` and a trailing `/` go. Raises ValueError for a broken escape.
+    """
+    clean = _clean(path)
+    target = clean if "%" not in clean else _reescaped(clean)
+    target = quote(target, safe=PATH_SAFE, errors="surrogateescape")
     return f"{target}?{query}" if query else target
+
+
+def _reescaped(path: str) -> str:
+    """A path with escapes: as it is if nothing else in it has to be escaped, else without escapes but `%25`."""
+    if (wrong := BAD_ESCAPE.search(path)) is not None:
+        raise ValueError(f'invalid URL escape "{wrong[0]}"')
+    if PLAIN_PATH.fullmatch(path):
+        return path
+    return quote(unquote(path, errors="surrogateescape"), safe=PATH_SAFE.replace("%", ""), errors="surrogateescape")
 
 
 def _clean(path: str) -> str:

@@ -141,7 +141,7 @@ class HttpChannel:
         values = {name: items[name].shown() for name in sorted(items)}
         body = gojson.escape(orjson.dumps({"id": subscription, "items": values})) + b"\n"
         fields = [("Content-Type", JSON), *self._token]
-        status, _, _ = await self._exchange.whole("POST", method_target(f"configuration/{store}/{key}", ""), fields, body)
+        status, _, _ = await self._exchange.whole("POST", self._method_target(f"configuration/{store}/{key}"), fields, body)
         if status != 200:
             raise AppRefused(f"error sending configuration item to application, status {status}", status)
 
@@ -149,7 +149,7 @@ class HttpChannel:
     async def trigger_job(self, event: JobEvent) -> Delivery:
         """POST a due job to /job/<name>: 2xx = done, 404 = given up, anything else may be tried again."""
         fields = [("Content-Type", JSON), *self._token]
-        status, _, _ = await self._exchange.whole("POST", method_target(f"job/{event.name}", ""), fields, job_body(event.data))
+        status, _, _ = await self._exchange.whole("POST", self._method_target(f"job/{event.name}"), fields, job_body(event.data))
         if 200 <= status <= 299:
             return Delivery(Status.SUCCESS, code=status)
         return Delivery(Status.DROP if status == 404 else Status.RETRY, f"status code {status}", code=status)
@@ -173,13 +173,14 @@ class HttpChannel:
         if request.grpc and request.method not in VERBS:
             raise AppUnavailable(NO_VERB)
         method = request.method if request.method in VERBS else "POST"
+        target = self._method_target(request.path, request.query)
         head, zipping = self._invoke_head(method, request)
         slots = self._exchange.slots
         if slots is not None:
             await slots.acquire()
         release = None if slots is None else slots.release
         try:
-            answer = await self._exchange.send(method, method_target(request.path, request.query), head, request.body)
+            answer = await self._exchange.send(method, target, head, request.body)
         except BaseException:
             if release is not None:
                 release()
@@ -229,6 +230,13 @@ class HttpChannel:
 
     async def close(self) -> None:
         await self._exchange.close()
+
+    def _method_target(self, path: str, query: str = "") -> str:
+        """Raises AppUnavailable: the path is no part of a URL."""
+        try:
+            return method_target(path, query)
+        except ValueError as error:
+            raise AppUnavailable(f'parse "{self._exchange.base}/{path.lstrip("/")}": {error}') from None
 
     def _target(self, route: str) -> str:
         target = self._targets.get(route)

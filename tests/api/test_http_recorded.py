@@ -4,118 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from components.catalog import ALIASES, CATALOG
-from tests.apps import ScriptedApp
-from tests.harness import Sidecar, free_port
-from tests.http_apps import APPS
-from tests.http_replay import Play, Row, Values, rows
-from tests.recorded import DATA
+from tests.http_replay import rows
+from tests.http_stages import absent, stage
 
-SETUPS: dict[str, Any] = json.loads((DATA / "setups.json").read_text())
-SECRETS = {
-    "pin": "4711",
-    "router": {"ssid": "attic", "wpa": {"psk": "hush"}},
-    "ports": [80, 8080],
-    "yes": True,
-    "nil": None,
-    "neg": -3.5,
-    "veiled": "never",
-    "cipherkey": "0f" * 32,
-    "shortkey": "0f" * 8,
+SETUPS = ("bare", "larder", "bazaar", "hall", "guarded", "early", "narrow", "allowing", "denying", "cors-any", "cors-listed", "public")
+SETUPS += ("ailing",)
+ELSEWHERE = {
+    "bare/nothing-configured/actor-": "edged brings placement and scheduler along: actors, jobs and workflows are there without flags",
+    "bare/nothing-configured/job-": "the same",
+    "bare/nothing-configured/wf-": "the same",
+    "hall/invoke-far/": "invocation of other sidecars",
+    "hall/invoke-address/": "the same",
+    "hall/invoke-runtime-down/": "the same",
+    "hall/invoke-own/slow-700ms": "policies of invocation",
+    "hall/invoke-app-down/far": "invocation of other sidecars",
+    "bazaar/publish-mqtt-wildcard/": "a topic with a wildcard is refused: no broker takes it",
+    "bazaar/publish/mqtt-wire-payload": "seen by a plain MQTT client; mqtt.jsonl has it",
+    "bazaar/outbox/": "the outbox",
+    "bazaar/publish-bulk/to-bulk-subscriber": "the metadata of an entry that has none are {}, daprd's are null",
+    "bazaar/publish-broker-down/": "the journal takes what daprd refuses after 20 s",
 }
-EXPIRY = 1.1
-"""Rows of group state-ttl that look at what a second has taken away."""
+"""Rows that are not replayed, by the beginning of their name, and why. puppets, mill: see test_actors_recorded, test_workflow."""
+LATER = {
+    "bare/nothing-configured/conversation": "no conversation API yet",
+    "larder/conversation/": "the same",
+    "larder/metadata/get": "lists parrot, a conversation component",
+    "larder/bindings/http-": "bindings.http sends no trace context of its own",
+}
+DIFFERENT = {
+    "larder/state-encryption/bulk: header traceparent": "edged sends it there too",
+    "narrow/limits/invoke-over: body": "Go says `readfrom tcp` only when its own reader has read ahead",
+}
+"""Differences that are meant, by the beginning of their text, and why."""
 
 
 async def replay(setup: str, folder: Path) -> list[str]:
     """What differs from the recording, in words."""
     found: list[str] = []
-    absent = _absent(setup)
-    async with stage(setup, folder) as play:
+    missing = absent(setup)
+    async with stage(setup, folder) as made:
         for row in rows(setup):
-            if not any(name in json.dumps(row["request"]) for name in absent):
-                found += await play.play(row)
-    return found
+            name = f"{setup}/{row['group']}/{row['name']}"
+            if any(name.startswith(start) for start in (*ELSEWHERE, *LATER)) or any(part in json.dumps(row["request"]) for part in missing):
+                continue
+            await made.before(row)
+            found += await made.play.play(row)
+    return [text for text in found if not any(text.startswith(start) for start in DIFFERENT)]
 
 
-def _absent(setup: str) -> list[str]:
-    """Parts of paths that name a component whose type edged does not have yet."""
-    documents = [d for d in yaml.safe_load_all(SETUPS[setup]["resources"]) if d and d["kind"] == "Component"]
-    return [f"/{d['metadata']['name']}{end}" for d in documents if not _known(d["spec"]["type"]) for end in ('"', "/", "?")]
-
-
-def _known(type_: str) -> bool:
-    return f"{ALIASES.get(type_, type_)}/v1" in CATALOG
-
-
-def _resources(text: str) -> str:
-    """Without the components that edged does not have yet."""
-    documents = [d for d in yaml.safe_load_all(text) if d]
-    return yaml.safe_dump_all([d for d in documents if d["kind"] != "Component" or _known(d["spec"]["type"])])
-
-
-def prepare(folder: Path) -> dict[str, str]:
-    """The files behind components, and where they are."""
-    (folder / "safe.json").write_text(json.dumps(SECRETS))
-    keys, files = folder / "keys", folder / "files"
-    keys.mkdir()
-    files.mkdir()
-    rsa = generate_private_key(65537, 2048)
-    (keys / "orchard.pem").write_bytes(rsa.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    (keys / "pub.pem").write_bytes(rsa.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    (keys / "sym").write_bytes(bytes(range(32)))
-    (keys / "sym16").write_bytes(bytes(range(16)))
-    (keys / "short").write_bytes(b"short")
-    return {"<dir-of-keys>": str(keys), "<dir-of-files>": str(files)}
-
-
-@asynccontextmanager
-async def stage(setup: str, folder: Path) -> AsyncIterator[Play]:
-    """The setup's sidecar and app, ready."""
-    recorded = SETUPS[setup]
-    async with AsyncExitStack() as up:
-        app = None
-        if setup in APPS:
-            app = await up.enter_async_context(ScriptedApp(default=APPS[setup]))
-        known = {"<dir>": str(folder), "<host>": socket.gethostname(), "<public-port>": str(free_port())}
-        known["<app-port>"] = str(app.port if app else free_port())
-        values = Values(known)
-        known |= prepare(folder)
-        text = values.filled(_resources(recorded["resources"]))
-        edged = Sidecar(
-            folder,
-            recorded["app_id"],
-            int(known["<app-port>"]) if recorded.get("app") else 0,
-            {"all.yaml": text},
-            values.filled(recorded["config"]),
-            [values.filled(flag) for flag in recorded.get("flags", ())],
-            recorded.get("env", {}),
-            cwd=folder,
-        )
-        known["<http-port>"] = str(edged.http_port)
-        up.callback(edged.kill)
-        await asyncio.to_thread(edged.start)
-        if setup != "early":
-            await asyncio.to_thread(edged.wait)
-        first = next(rows(setup))["request"]
-        heard = len(app.seen) if app is not None and first is not None else 0
-        yield Play(int(known["<public-port>"]) if setup == "public" else edged.http_port, values, app, heard)
-
-
-@pytest.mark.parametrize("setup", sys_ := ["bare"])
-def test_exchanges_are_daprds(setup: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("setup", SETUPS)
+def test_exchanges_are_those_of_daprd(setup: str, tmp_path: Path) -> None:
     found = asyncio.run(replay(setup, tmp_path))
-    print("\n".join(found))
-    assert not found
+
+    assert not found, "\n".join(found)

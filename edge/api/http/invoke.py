@@ -6,6 +6,7 @@ import base64
 import binascii
 import posixpath
 import re
+from collections.abc import AsyncIterator
 from urllib.parse import unquote, unquote_plus
 
 from edge import errors
@@ -19,6 +20,7 @@ APP_ID = "dapr-app-id"
 IN_PATH = re.compile(r"/+v1\.0/+invoke/+(.+?)/method/(.*)", re.DOTALL)
 JSON = ("content-type", "application/json")
 CHUNKED = ("transfer-encoding", "chunked")
+TYPED = frozenset(("content-type", "content-encoding"))
 EVENT_STREAM = "text/event-stream"
 SSE = (("content-type", EVENT_STREAM), ("cache-control", "no-cache"), ("connection", "keep-alive"))
 SSE_NAMES = frozenset(name for name, _ in SSE)
@@ -31,19 +33,39 @@ async def invoke(call: Call) -> Response:
     An answer goes on as it comes, in chunks; that of a failed call is read first (a resiliency policy looks at it), so its length is known.
     """
     request = call.request
-    target, method = find_target(unquote(call.raw_path), request.headers)
+    target, method = find_target(unquote(call.raw_path, errors="surrogateescape"), request.headers)
     if not target:
         raise EdgeError(errors.NO_APP_ID)
-    body = request.stream() if request.data is None else request.data
-    content_type = request.headers.get("content-type")
-    asked = InvokeRequest(call.method.upper(), method, call.query, forwarded(call), body, content_type)
+    headers, body = request.headers, request.stream() if request.data is None else request.data
+    asked = InvokeRequest(call.method.upper(), method, call.query, forwarded(call), body, headers.get("content-type"))
     answer = await call.blocks.invoke.invoke(call.app, target, asked)
-    headers = request.headers
     fields = returned(answer, sse=headers.get("accept", "").strip().lower() == EVENT_STREAM)
     if answer.grpc_status is None and answer.status >= FIRST_ERROR and headers.get("transfer-encoding") is None:
-        body = answer.body if isinstance(answer.body, bytes) else b"".join([piece async for piece in answer.body])
-        return Response(answer.status, [*fields, ("content-length", str(len(body)))], body)
-    return Response(answer.status, [*fields, CHUNKED] if answer.body else fields, answer.body)
+        whole = answer.body if isinstance(answer.body, bytes) else b"".join([piece async for piece in answer.body])
+        return Response(answer.status, [*fields, ("content-length", str(len(whole)))], whole)
+    if not answer.body:
+        return Response(answer.status, fields)
+    if any(name.lower() in TYPED for name, _ in fields):
+        return Response(answer.status, [*fields, CHUNKED], answer.body)
+    from edge.http1.sniff import content_type  # few apps answer without a type
+
+    first, rest = await _begun(answer.body)
+    return Response(answer.status, [*fields, *([("content-type", content_type(first))] if first else ()), CHUNKED], rest)
+
+
+async def _begun(body: bytes | AsyncIterator[bytes]) -> tuple[bytes, bytes | AsyncIterator[bytes]]:
+    """The first piece, and the body with it."""
+    if isinstance(body, bytes):
+        return body, body
+    first = await anext(body, b"")
+    return first, _again(first, body)
+
+
+async def _again(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if first:
+        yield first
+    async for piece in rest:
+        yield piece
 
 
 def find_target(path: str, headers: Headers) -> tuple[str, str]:
@@ -54,7 +76,8 @@ def find_target(path: str, headers: Headers) -> tuple[str, str]:
     match = IN_PATH.fullmatch(path)
     if match is None:
         return "", ""
-    return unquote_plus(match[1]) or match[1], _clean(match[2])
+    name = match[1].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return unquote_plus(name) or name, _clean(match[2])
 
 
 def _clean(path: str) -> str:
