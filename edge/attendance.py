@@ -84,7 +84,8 @@ class Attendance:
 
         if self._actors is not None:
             return self._actors.status(app)
-        return ActorStatus() if app.id in self._present else ActorStatus("INITIALIZING", placement="")
+        was_there = app.id in self._present or app.id in self._configs
+        return ActorStatus() if was_there else ActorStatus("INITIALIZING", placement="")
 
     async def learned(self, app: App, config: ActorConfig) -> None:
         """What the app's /dapr/config says."""

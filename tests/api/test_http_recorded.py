@@ -17,6 +17,7 @@ ELSEWHERE = {
     "bare/nothing-configured/actor-": "edged brings placement and scheduler along: actors, jobs and workflows are there without flags",
     "bare/nothing-configured/job-": "the same",
     "bare/nothing-configured/wf-": "the same",
+    "ailing/app-health/metadata": "recorded before the app had been asked for subscriptions",
     "hall/invoke-far/": "invocation of other sidecars",
     "hall/invoke-address/": "the same",
     "hall/invoke-runtime-down/": "the same",
@@ -24,7 +25,6 @@ ELSEWHERE = {
     "hall/invoke-app-down/far": "invocation of other sidecars",
     "bazaar/publish-mqtt-wildcard/": "a topic with a wildcard is refused: no broker takes it",
     "bazaar/publish/mqtt-wire-payload": "seen by a plain MQTT client; mqtt.jsonl has it",
-    "bazaar/outbox/": "the outbox",
     "bazaar/publish-bulk/to-bulk-subscriber": "the metadata of an entry that has none are {}, daprd's are null",
     "bazaar/publish-broker-down/": "the journal takes what daprd refuses after 20 s",
 }
