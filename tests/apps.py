@@ -12,8 +12,6 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
-PHRASES = {status.value: status.phrase for status in HTTPStatus}
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -191,14 +189,8 @@ async def _read_chunks(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 def _encode(request: Seen, answer: Answer) -> bytes:
-<<<<<<< HEAD
     phrase = HTTPStatus(answer.status).phrase if answer.status in HTTPStatus._value2member_map_ else "X"
     head = f"HTTP/1.1 {answer.status} {phrase}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
-=======
-    head = f"HTTP/1.1 {answer.status} {PHRASES.get(answer.status, 'X')}\r\n" + "".join(
-        f"{name}: {value}\r\n" for name, value in answer.headers
-    )
->>>>>>> bddfcaa (tests: the recorded HTTP exchanges are replayed against real sidecars; answers without a type get Go's guess, method paths are read as Go reads URLs)
     if answer.status not in (204, 304):
         head += f"Content-Length: {len(answer.body)}\r\n"
     return (head + "\r\n").encode() + (b"" if request.method == "HEAD" or answer.status in (204, 304) else answer.body)
