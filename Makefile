@@ -57,3 +57,8 @@ binary: $(VENV)/.ready
 # the Debian package of this machine's architecture
 deb: binary
 	@packaging/deb
+
+# workflows with the Python SDK: beds, approvals, a pump that fails, and a kill on the way
+.PHONY: irrigation
+irrigation: $(VENV)/.ready-test
+	@$(BIN)/python examples/irrigation/demo.py
