@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ def _configure(connection: sqlite3.Connection, path: str, options: Options) -> N
         if options.shrink and pragma(connection, "page_count") == "0":  # on a file that exists it would write at every start
             pragma(connection, "auto_vacuum=INCREMENTAL")
         if options.rescue and pragma(connection, "application_id") == "0":
-            pragma(connection, f"application_id={secrets.randbits(31)}")
+            pragma(connection, f"application_id={int.from_bytes(os.urandom(4), 'big') >> 1}")
         _journal_mode(connection, path, options.journal_mode)
         pragma(connection, f"wal_autocheckpoint={AUTOCHECKPOINT}")
     pragma(connection, f"synchronous={FULL}")
