@@ -8,6 +8,7 @@ Source: diagridio/go-etcd-cron internal/scheduler, internal/counter @v0.12.7; di
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -51,6 +52,7 @@ class Plan:
     """The timing of one job or reminder; times are epoch seconds.
 
     schedule: cron text, "" = once. start: when it was registered. due: the first firing, None = one period after `start`.
+    fixed: which of the times were given as points in time, not as durations: `due`, `expires`.
     """
 
     schedule: str
@@ -59,6 +61,24 @@ class Plan:
     repeats: int | None = None
     expires: float | None = None
     policy: Policy = Policy()
+    fixed: tuple[str, ...] = ()
+
+    def since(self, progress: Progress) -> float:
+        """The time from which the next firing is reckoned; 0.0 = it is a given point in time."""
+        if progress.last is not None:
+            return progress.last
+        return 0.0 if "due" in self.fixed else self.start
+
+    def rewound(self, progress: Progress, now: float) -> tuple[Plan, Step]:
+        """The clock was set back to `now`, before the time from which this was reckoned: as much is left as there was then."""
+        back = now - self.since(progress)
+        due = self.due if self.due is None or "due" in self.fixed else self.due + back
+        expires = self.expires if self.expires is None or "expires" in self.fixed else self.expires + back
+        plan = replace(self, start=min(self.start, now), due=due, expires=expires)
+        step = plan._step(replace(progress, last=None if progress.last is None else now))
+        if step is None or progress.attempts:
+            step = Step(now, progress)
+        return plan, step
 
     def first(self) -> Step | None:
         """The first firing; None if there is none (a cron text that matches no day)."""
@@ -123,6 +143,7 @@ def make(
     if schedule is not None:
         parse_schedule(schedule)
     due = None if due_time is None else _point(due_time, now)
+    fixed = tuple(name for name, text in (("due", due_time), ("expires", ttl)) if text is not None and _is_time(text))
     expires = None
     if ttl is not None:
         try:
@@ -131,7 +152,15 @@ def make(
             raise ValueError("ttl format not recognized") from None
         if due is not None and due > expires:
             raise ValueError("ttl must be greater than due time")
-    return Plan(schedule or "", now, due, repeats, expires, policy or Policy())
+    return Plan(schedule or "", now, due, repeats, expires, policy or Policy(), fixed)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        parse_rfc3339(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _point(text: str, now: float) -> float:
@@ -154,10 +183,10 @@ def dump_plan(plan: Plan) -> dict[str, Any]:
     """The plan as JSON values; what has its default is left out."""
     policy = None if plan.policy == Policy() else [plan.policy.drop, plan.policy.interval, plan.policy.retries]
     fields = {"schedule": plan.schedule or None, "start": plan.start, "due": plan.due, "repeats": plan.repeats, "expires": plan.expires}
-    return {key: value for key, value in (fields | {"policy": policy}).items() if value is not None}
+    return {key: value for key, value in (fields | {"policy": policy, "fixed": plan.fixed or None}).items() if value is not None}
 
 
 def load_plan(fields: Mapping[str, Any]) -> Plan:
     """The plan that `dump_plan` wrote."""
-    policy = Policy(*fields["policy"]) if "policy" in fields else Policy()
-    return Plan(fields.get("schedule", ""), fields["start"], fields.get("due"), fields.get("repeats"), fields.get("expires"), policy)
+    policy, fixed = Policy(*fields["policy"]) if "policy" in fields else Policy(), tuple(fields.get("fixed", ()))
+    return Plan(fields.get("schedule", ""), fields["start"], fields.get("due"), fields.get("repeats"), fields.get("expires"), policy, fixed)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
 import orjson
 
 from edge.blocks.schedule import LATE, Plan, Progress, Step, dump_plan, load_plan
+from edge.firing import Again, Entry
 from edge.record import record
-from edge.scheduler import Again, Detach, Entry, Scheduler
+from edge.scheduler import Detach, Rewound, Scheduler
 
 log = logging.getLogger("dapr.scheduler")
 RETRY_AWAY = 1.0
@@ -50,13 +52,13 @@ class Series:
     async def put(self, kind: str, item: Item, *, overwrite: bool) -> bool:
         """Store it; on return it is on disk. False: it exists and is not to be overwritten. A plan that never fires is not kept."""
         step = item.plan.first()
-        data = orjson.dumps({"plan": dump_plan(item.plan), "payload": item.payload})
+        data = _data(item)
         if step is None:
             if not overwrite and self._scheduler.get(kind, item.key) is not None:
                 return False
             await self._scheduler.delete(kind, item.key)
             return True
-        return await self._scheduler.put(kind, item.key, step.due, data, overwrite=overwrite)
+        return await self._scheduler.put(kind, item.key, step.due, data, since=item.plan.since(step.progress), overwrite=overwrite)
 
     def get(self, kind: str, key: str) -> Item | None:
         """The series of that key, as long as it has a firing before it."""
@@ -77,7 +79,7 @@ class Series:
 
     def attach(self, kind: str, deliver: Deliver) -> Detach:
         """Carry out the series of that kind from now on; what came due before fires once. Returns how to stop."""
-        return self._scheduler.attach(kind, Carrier(self._scheduler, deliver).fire)
+        return self._scheduler.attach(kind, Carrier(self._scheduler, deliver).fire, rewind=_rewound)
 
 
 class Carrier:
@@ -101,7 +103,7 @@ class Carrier:
         step = item.plan.succeeded(progress, served) if outcome is Outcome.DONE else item.plan.failed(progress, entry.due, served)
         if outcome is Outcome.FAILED and (step is None or not step.progress.attempts):
             log.warning("A firing of %s %s failed for good after %d tries", entry.kind, entry.key, progress.attempts + 1)
-        return None if step is None else Again(step.due, _state(step))
+        return None if step is None else Again(step.due, _state(step), item.plan.since(step.progress))
 
     async def _when_back(self, entry: Entry, item: Item) -> Outcome | None:
         """Try until somebody is there: one firing knocks each second, the others wait for it. None: the entry was withdrawn."""
@@ -133,6 +135,17 @@ class Carrier:
 def _item(entry: Entry) -> Item:
     fields = orjson.loads(entry.data)
     return Item(entry.key, load_plan(fields["plan"]), fields["payload"])
+
+
+def _data(item: Item) -> bytes:
+    return orjson.dumps({"plan": dump_plan(item.plan), "payload": item.payload})
+
+
+def _rewound(entry: Entry, now: float) -> Rewound:
+    """The series after the clock was set back before the time from which it was reckoned."""
+    item = _item(entry)
+    plan, step = item.plan.rewound(_progress(entry.state), now)
+    return Rewound(step.due, _data(replace(item, plan=plan)), _state(step))
 
 
 def _progress(state: bytes) -> Progress:

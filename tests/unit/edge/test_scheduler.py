@@ -12,7 +12,8 @@ import pytest
 
 from edge.clock import SystemClock
 from edge.database import Database
-from edge.scheduler import Again, Entry, Scheduler
+from edge.firing import Again, Entry
+from edge.scheduler import Rewound, Scheduler
 from edge.tasks import Tasks
 
 KIND = "job/default/bell"
@@ -191,7 +192,7 @@ def test_long_lists_come_whole(tmp_path: Path) -> None:
 
 
 def test_a_handler_that_raises_is_called_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.scheduler.PAUSE", 0.01)
+    monkeypatch.setattr("edge.firing.PAUSE", 0.01)
 
     async def scenario() -> int:
         calls = 0
@@ -233,7 +234,7 @@ def test_no_more_than_the_limit_run_at_once(tmp_path: Path) -> None:
 
 
 def test_a_clock_set_forward_makes_entries_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.scheduler.LONGEST_SLEEP", 0.01)
+    monkeypatch.setattr("edge.firing.LONGEST_SLEEP", 0.01)
 
     async def scenario() -> list[str]:
         fired: list[str] = []
@@ -248,3 +249,37 @@ def test_a_clock_set_forward_makes_entries_due(tmp_path: Path, monkeypatch: pyte
         return fired
 
     assert asyncio.run(scenario()) == ["tomorrow"]
+
+
+def test_a_clock_set_back_does_not_keep_entries_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.firing.LONGEST_SLEEP", 0.01)
+
+    async def scenario() -> list[str]:
+        fired: list[str] = []
+        clock = JumpingClock()
+        clock.ahead = 1e7
+        async with opened(tmp_path, clock) as scheduler:
+            scheduler.attach(KIND, noting(fired), rewind=lambda entry, now: Rewound(now + 0.02, entry.data, entry.state))
+            await scheduler.put(KIND, "soon", clock.now() + 0.05, b"", since=clock.now())
+            await scheduler.put(KIND, "a point in time", clock.now() + 0.05, b"")
+            clock.ahead = 0.0
+            await until(lambda: scheduler.count(KIND) == 1)
+        return fired
+
+    assert asyncio.run(scenario()) == ["soon"]
+
+
+def test_a_clock_set_back_while_the_process_was_down_is_noticed(tmp_path: Path) -> None:
+    async def before() -> None:
+        async with opened(tmp_path) as scheduler:
+            await scheduler.put(KIND, "soon", time.time() + 1e7, b"", since=time.time() + 1e7)
+
+    async def scenario() -> list[str]:
+        fired: list[str] = []
+        async with opened(tmp_path) as scheduler:
+            scheduler.attach(KIND, noting(fired), rewind=lambda entry, now: Rewound(now + 0.02, entry.data, entry.state))
+            await until(lambda: fired != [])
+        return fired
+
+    asyncio.run(before())
+    assert asyncio.run(scenario()) == ["soon"]

@@ -136,3 +136,21 @@ def test_progress_counts_only_finished_ticks() -> None:
 
     assert second == Step(NOW + 2, Progress(1, NOW + 1.0, 0))
     assert one.succeeded(second.progress, NOW) is None
+
+
+def test_a_clock_set_back_leaves_as_much_as_there_was() -> None:
+    ahead = NOW + 31e6
+    once, beat = make(None, "10m", None, None, ahead), make("@every 1h", None, "3h", None, ahead)
+    plan, step = beat.rewound(Progress(2, ahead + 7200.0), NOW)
+
+    assert once.rewound(Progress(), NOW)[1].due == NOW + 600
+    assert (step.due, step.progress.count, plan.expires) == (NOW + 3600, 2, pytest.approx(NOW + 3600))
+    assert beat.rewound(Progress(2, ahead + 7200.0, 1), NOW)[1].due == NOW, "a retry waits no longer"
+
+
+def test_points_in_time_and_cron_stay_on_the_clock() -> None:
+    ahead = NOW + 31e6
+    fixed, daily = make(None, "2027-01-01T00:00:00Z", None, None, NOW), make("0 30 6 * * *", None, None, None, ahead)
+
+    assert fixed.since(Progress()) == 0.0
+    assert daily.rewound(Progress(), NOW)[1].due == make("0 30 6 * * *", None, None, None, NOW).first().due  # type: ignore[union-attr]
