@@ -243,8 +243,18 @@ async def exchange(port: int, method: str, target: str, body: bytes | None, head
     top, _, rest = raw.partition(b"\r\n\r\n")
     lines = top.decode().split("\r\n")
     fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    if fields.get("transfer-encoding") == "chunked":
+        rest = _unchunked(rest)
     try:
         answer = json.loads(rest)
     except ValueError:
         answer = rest.decode()
     return int(lines[0].split()[1]), fields.get("content-type", ""), answer
+
+
+def _unchunked(data: bytes) -> bytes:
+    found = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        found, data = found + data[: int(size, 16)], data[int(size, 16) + 2 :]
+    return found
