@@ -54,7 +54,7 @@ class Suite:
             await pubsub.subscribe("plant/1", sink, {}, "app")
 
             for payload in payloads:
-                await pubsub.publish(Message("plant/1", payload, id="m"))
+                await pubsub.publish(Message("plant/1", payload, id=f"m{len(payload)}"))
 
             await until(lambda: len(sink.got) == len(payloads))
             assert sink.payloads == payloads

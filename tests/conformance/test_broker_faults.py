@@ -1,0 +1,186 @@
+"""A broker that is away, before the start or in the middle: no publish fails, nothing is lost, order is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import free_port
+from tests.harness_brokers import NATS, Nats
+from tests.harness_components import Sink, opened
+from tests.harness_mqtt import until
+from tests.harness_servers import REDIS, Redis
+from tests.rig import rig
+
+
+class RedisBroker:
+    """A Redis that is started and killed on the same port, with its data kept."""
+
+    type = "pubsub.redis"
+
+    def __init__(self, folder: Path) -> None:
+        self.server = Redis(folder, free_port(), ("--appendfsync", "always"))
+        self.raw = {"redisHost": self.server.host, "dialTimeout": "500ms"}
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self.server.start)
+
+    async def kill(self) -> None:
+        assert self.server.process is not None
+        self.server.process.send_signal(signal.SIGKILL)
+        await asyncio.to_thread(self.server.process.wait)
+
+
+class NatsBroker:
+    """A NATS server with one durable stream."""
+
+    type = "pubsub.jetstream"
+
+    def __init__(self, folder: Path) -> None:
+        self.server = Nats(folder)
+        self.raw = {"natsURL": self.server.url, "durableName": "app"}
+
+    async def start(self) -> None:
+        import nats
+
+        await asyncio.to_thread(self.server.start)
+        async with await nats.connect(self.server.url) as plain:
+            await plain.jetstream().add_stream(name="all", subjects=["t"])
+
+    async def kill(self) -> None:
+        await asyncio.to_thread(self.server.stop, signal.SIGKILL)
+
+
+BROKERS = [
+    pytest.param(RedisBroker, marks=pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")),
+    pytest.param(NatsBroker, marks=pytest.mark.skipif(NATS is None, reason="nats-server is not installed")),
+]
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    one = request.param(tmp_path / "broker")
+    yield one
+    process: subprocess.Popen[bytes] | None = one.server.process
+    if process is not None and process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("broker", BROKERS, indirect=True)
+async def test_published_before_the_broker_ever_was(broker: Any, tmp_path: Path) -> None:
+    subscribed = [{"pubsubname": "bus", "topic": "t", "route": "/t"}]
+    async with rig(tmp_path, {"bus": (broker.type, broker.raw)}, subscribed) as one:
+        await one.start()
+        for number in range(20):
+            await one.publish("bus", "t", b'{"n":%d}' % number)
+        assert one.pending("out/") == 20
+        assert one.parts.find("pubsub", "bus", one.app).component.unhealthy()  # type: ignore[union-attr]
+
+        await broker.start()
+        await one.server.until(lambda: len(one.server.on("/t")) == 20, 30)
+
+    assert [seen.json()["data"]["n"] for seen in one.server.on("/t")] == list(range(20))
+
+
+@pytest.mark.parametrize("broker", BROKERS, indirect=True)
+async def test_a_broker_killed_in_the_middle(broker: Any, tmp_path: Path) -> None:
+    await broker.start()
+    subscribed = [{"pubsubname": "bus", "topic": "t", "route": "/t"}]
+    async with rig(tmp_path, {"bus": (broker.type, broker.raw)}, subscribed) as one:
+        await one.start()
+        for number in range(90):
+            if number == 30:
+                await broker.kill()
+            if number == 60:
+                await broker.start()
+            await one.publish("bus", "t", b'{"n":%d}' % number)
+        await one.server.until(lambda: len({seen.body for seen in one.server.on("/t")}) == 90, 40)
+
+    got = [seen.json()["data"]["n"] for seen in one.server.on("/t")]
+    assert list(dict.fromkeys(got)) == list(range(90))
+
+
+@pytest.mark.parametrize("broker", BROKERS, indirect=True)
+async def test_what_nobody_acknowledged_comes_again(broker: Any, tmp_path: Path) -> None:
+    await broker.start()
+    more = {"processingTimeout": "1000"} if broker.type == "pubsub.redis" else {"ackWait": "1s"}
+    async with opened(broker.type, tmp_path, broker.raw | more) as pubsub:
+        stuck = Sink()
+        stuck.gate.clear()
+        await pubsub.subscribe("t", stuck, {}, "app")
+        from edge.model import Message
+
+        await pubsub.publish(Message("t", b"x", id="1"))
+        await until(lambda: stuck.attempts == 1)
+        for consumer in (*getattr(pubsub, "_readers", ()), *getattr(pubsub, "_consumers", ())):
+            await consumer._window.close(0)  # as if killed: no acknowledgement, no farewell
+
+    async with opened(broker.type, tmp_path, broker.raw | more) as pubsub:
+        sink = Sink()
+        await pubsub.subscribe("t", sink, {}, "app")
+        await until(lambda: sink.payloads == [b"x"], 15)
+
+
+@asynccontextmanager
+async def redis_pubsub(folder: Path, **raw: str) -> AsyncIterator[tuple[Any, Any]]:
+    """A pubsub.redis and a plain client on one server."""
+    import redis.asyncio
+
+    from tests.harness_servers import redis_server
+
+    with redis_server(folder / "redis") as server:
+        async with (
+            redis.asyncio.Redis(port=server.port) as plain,
+            opened("pubsub.redis", folder, {"redisHost": server.host, **raw}) as pubsub,
+        ):
+            yield pubsub, plain
+
+
+@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+async def test_redis_entries_are_laid_out_as_daprds(tmp_path: Path) -> None:
+    from edge.model import Message
+
+    async with redis_pubsub(tmp_path, maxLenApprox="10") as (pubsub, plain):
+        await pubsub.publish(Message("t", b"\x00\xff", {"b": "<2>", "a": "1"}))
+        (_, entry), *_ = await plain.xrange("t")
+        for _ in range(300):
+            await pubsub.publish(Message("t", b"x"))
+        length = await plain.xlen("t")
+        sink = Sink()
+        await pubsub.subscribe("t", sink, {}, "app")
+        await plain.xadd("t", {"data": b"from daprd", "metadata": '{"pubsubName":"bus"}'})
+        await plain.xadd("t", {"data": b"bare"})
+        await until(lambda: sink.payloads[-1:] == [b"bare"])
+        while (group := (await plain.xinfo_groups("t"))[0])["pending"]:
+            await asyncio.sleep(0.005)
+
+    assert entry == {b"data": b"\x00\xff", b"metadata": b'{"a":"1","b":"\\u003c2\\u003e"}'}
+    assert length < 300
+    assert sink.got[-2].metadata == {"pubsubName": "bus"}
+    assert group["name"] == b"app"
+
+
+@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+async def test_redis_makes_a_lost_group_again_and_says_what_it_refuses(tmp_path: Path) -> None:
+    from edge.errors import ComponentError
+    from edge.model import Message
+
+    async with redis_pubsub(tmp_path, readTimeout="200ms") as (pubsub, plain):
+        sink = Sink()
+        await pubsub.subscribe("t", sink, {}, "app")
+        await pubsub.publish(Message("t", b"1"))
+        await until(lambda: len(sink.got) == 1)
+        await plain.flushall()
+        await pubsub.publish(Message("t", b"2"))
+        await until(lambda: sink.payloads == [b"1", b"2"], 20)
+        await plain.set("taken", "x")
+        with pytest.raises(ComponentError, match="redis streams: error from publish: WRONGTYPE"):
+            await pubsub.publish(Message("taken", b"3"))
