@@ -79,6 +79,7 @@ class InLane:
         self._loop = asyncio.get_running_loop()
         self._items: dict[Item, None] = {}
         self._bare: dict[Item, None] = {}
+        self._puts = 0
         self._behind = self.mode != "none" and journal.holds(self.name)
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -104,16 +105,25 @@ class InLane:
         """May this message go to the app without a row?"""
         if self.mode != "either":
             return self.mode in UNWRITTEN
-        if self._behind and not self._journal.holds(self.name):
+        if self._behind and not self._puts and not self._journal.holds(self.name):
             self._behind = False
         return not self._behind and self._gate.is_open and len(self._items) < LOADED
 
     async def _put(self, message: Message) -> None:
-        if bare := [item for item in self._bare if not item.writing]:
-            await self._write(bare)
-        self._behind = True
+        """A row; those without one before it get theirs first, and nothing overtakes it on the short way meanwhile."""
+        bare = [item for item in self._bare if not item.writing]
+        for item in bare:
+            item.writing = True
+        crowded, self._behind = bool(bare or self._puts), True
+        self._puts += 1
         reach("before-inbox-put")
-        await self._journal.put(self.name, message)
+        try:
+            if crowded:  # tasks start in the order of their making
+                await asyncio.gather(self._write_overdue(bare), self._journal.put(self.name, message))
+            else:
+                await self._journal.put(self.name, message)
+        finally:
+            self._puts -= 1
         reach("after-inbox-put")
 
     # --- rows
