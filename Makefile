@@ -13,7 +13,7 @@ run: $(VENV)/.ready
 	@$(BIN)/edged run --app-id play
 
 test: $(VENV)/.ready-test mosquitto sdk
-	@packaging/system redis-server psql:postgresql
+	@packaging/system redis-server psql:postgresql nats-server rabbitmq-server
 	@packaging/test
 
 # kills by the hundred, of everything that must not lose anything

@@ -71,6 +71,7 @@ class Reader:
             async with asyncio.timeout(LAST_WORD):
                 await self._quiet.wait()
         self._acknowledger.cancel()
+        await asyncio.wait([self._acknowledger])
 
     # --- reading
     async def _read(self) -> None:

@@ -79,6 +79,7 @@ class PubSub:
         self._tasks = None
         await asyncio.gather(*(reader.close() for reader in list(self._readers)))
         self._publisher.cancel()
+        await asyncio.wait([self._publisher])
         for _, future in self._queue:
             fail(future, Closed(f"pubsub {self._context.name} is closed"))
         self._queue.clear()
