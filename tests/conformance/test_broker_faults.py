@@ -19,7 +19,6 @@ from tests.harness_mqtt import until
 from tests.harness_servers import REDIS, Redis
 from tests.rig import rig
 
-
 # a connection that is cancelled while it is made is forgotten by redis-py, not closed
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
