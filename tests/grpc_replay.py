@@ -28,6 +28,8 @@ KINDS = {
     "<http-date>": r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT",
     "<traceparent>": r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]",
     "<n>": r"\d+",
+    "<trace-id>": "[0-9a-f]{32}",
+    "<span-id>": "[0-9a-f]{16}",
 }
 BYTES = re.compile(r"<(\d+) bytes>")
 SERVICES = {"Check": "grpc.health.v1.Health", "ServerReflectionInfo": "grpc.reflection.v1.ServerReflection", "Grind": "mill.Mill"}

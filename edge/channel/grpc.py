@@ -222,10 +222,10 @@ class GrpcChannel:
             async with asyncio.timeout(timeout + DIAL_TIMEOUT):
                 await self.channel.unary(HEALTH, b"", timeout=timeout)
         except RpcError as error:
-            self.probe_failure = f"Health check failed: {wording(error)}"
+            self.probe_failure = f"Probe error: {wording(error)}"
             return False
         except TimeoutError:
-            self.probe_failure = "Health check failed: rpc error: code = DeadlineExceeded desc = context deadline exceeded"
+            self.probe_failure = "Probe error: rpc error: code = DeadlineExceeded desc = context deadline exceeded"
             return False
         return True
 

@@ -224,7 +224,7 @@ def test_health_is_any_ok_answer() -> None:
     async def script(channel: GrpcChannel, app: GrpcApp) -> None:
         assert await channel.reachable()
         assert not await channel.healthy("", 1.0)
-        assert channel.probe_failure == "Health check failed: rpc error: code = Unimplemented desc = "
+        assert channel.probe_failure == "Probe error: rpc error: code = Unimplemented desc = "
         app.answers["HealthCheck"] = Reply()
         assert await channel.healthy("", 1.0)
 
