@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,9 +115,23 @@ def _try_lock(path: Path) -> int | None:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return None
         raise DataDirError(f"data directory {path}: cannot be locked: {error.strerror}; use a local file system or --data-dir") from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # on a full disk the lock holds all the same
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
+
+
+def holder(path: Path) -> int | None:
+    """The process that holds a folder, None = nobody does."""
+    try:
+        with (path / "lock").open("r+") as file:
+            text = file.read().strip()
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(text) if text.isdigit() else None
+    except OSError:
+        return None
+    return None
 
 
 def _reason(error: OSError) -> str:

@@ -19,6 +19,7 @@ from edge.datadir import DataDir
 from edge.errors import ComponentError
 from edge.host import HostedApp, open_channel
 from edge.journal import Journal, salvager
+from edge.journal.wake import told
 from edge.listeners import serve_grpc, serve_http, serve_public
 from edge.loader import LoadError, open_components
 from edge.services import Services
@@ -91,6 +92,7 @@ async def _start(settings: DaemonSettings, data: DataDir, stop: asyncio.Event, u
         log.info("app id: %s", app_id)
     database = await up.enter_async_context(Database.open(data.path / "edged.db", DATABASE))
     journal = await up.enter_async_context(Journal.open(database))
+    up.enter_context(told(journal))
     background = await up.enter_async_context(Tasks("components"))
     lend = _lender(settings, data, background, database, ids)
     loader = await up.enter_async_context(open_components(plan, lend, os.environ, accept))

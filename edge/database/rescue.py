@@ -114,7 +114,10 @@ def _ailing(file: Path, unclean: bool) -> str:
 def _torn(connection: sqlite3.Connection, file: Path, options: Options, began: float) -> Report | None:
     """Commits in the WAL behind a frame that cannot be read: SQLite drops them; rows that are known by a checksum are saved."""
     wal = _beside(file, "-wal")
-    (_, valid, _) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    try:
+        (_, valid, _) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    except sqlite3.Error:  # no room: the WAL stays as it is, and so does what stands behind it
+        return None
     data = wal.read_bytes()
     behind = [frame for at, frame in enumerate(frames(data)) if at >= max(valid, 0)]
     if not any(commit for *_, commit in behind) or options.salvager is None:

@@ -65,7 +65,7 @@ class Written:
     changes: dict[str, LaneStats] = field(default_factory=dict)
 
 
-class _Work:
+class Work:
     """One unit under way: each lane's row is read once and written once."""
 
     def __init__(self, tx: sqlite3.Connection, age: float) -> None:
@@ -138,7 +138,7 @@ class _Work:
 
 def write_all(tx: sqlite3.Connection, puts: Sequence[Put], removals: Iterable[Removal], age: float) -> Written:
     """Store and remove in one go; each lane's numbers change once. age: of the device."""
-    work = _Work(tx, age)
+    work = Work(tx, age)
     for removal in removals:
         work.end(removal.lane, removal.seq, removal.how, removal.reason)
     for put in puts:
@@ -148,7 +148,7 @@ def write_all(tx: sqlite3.Connection, puts: Sequence[Put], removals: Iterable[Re
     return written
 
 
-def _store(work: _Work, put: Put) -> list[Entry]:
+def _store(work: Work, put: Put) -> list[Entry]:
     fresh = list(put.puts)
     if put.keys:
         rows.forget(work.tx, work.age, FORGET_AT_ONCE)
@@ -165,7 +165,7 @@ def _store(work: _Work, put: Put) -> list[Entry]:
     return [work.store(name, message, put.enqueued) for name, message in fresh]
 
 
-def _last_only(work: _Work, puts: list[tuple[str, Message]], order: Clear) -> list[tuple[str, Message]]:
+def _last_only(work: Work, puts: list[tuple[str, Message]], order: Clear) -> list[tuple[str, Message]]:
     mine = [at for at, (name, _) in enumerate(puts) if name == order.lane]
     for _ in mine[:-1]:
         work.thin(order.lane, order.reason)
@@ -174,7 +174,7 @@ def _last_only(work: _Work, puts: list[tuple[str, Message]], order: Clear) -> li
 
 def move(tx: sqlite3.Connection, entry: Entry, target: str, reason: str, age: float) -> tuple[Written, Entry | None]:
     """Take a row from its lane, as dead, and put it into another one; None when the row is not there any more."""
-    work = _Work(tx, age)
+    work = Work(tx, age)
     moved = None
     if work.end(entry.lane, entry.seq, "dead", ""):
         moved = work.store(target, entry.message, age, entry.attempts, reason)
@@ -183,7 +183,7 @@ def move(tx: sqlite3.Connection, entry: Entry, target: str, reason: str, age: fl
 
 def expire(tx: sqlite3.Connection, lane: str, before: float, keep: frozenset[int], limit: int, age: float) -> Written:
     """End rows at the front of a lane that were put before that age, but for those in `keep`."""
-    work = _Work(tx, age)
+    work = Work(tx, age)
     number, _ = work.lane(lane)
     gone = work.result.gone.setdefault(lane, set())
     for seq, enqueued in rows.first(tx, number, limit):
