@@ -58,6 +58,11 @@ binary: $(VENV)/.ready
 deb: binary
 	@packaging/deb
 
+# a thermostat actor per room, over a kill
+.PHONY: thermostat
+thermostat: $(VENV)/.ready
+	@$(BIN)/python examples/thermostat/demo.py
+
 # workflows with the Python SDK: beds, approvals, a pump that fails, and a kill on the way
 .PHONY: irrigation
 irrigation: $(VENV)/.ready-test
