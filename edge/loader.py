@@ -55,6 +55,27 @@ class Loader:
         """The open components' resources by name."""
         return {name: resource for name, (resource, _) in self._open.items()}
 
+    def part(self, name: str) -> Part | None:
+        """The open component of that name."""
+        found = self._open.get(name)
+        return None if found is None else found[1]
+
+    async def make(self, resource: Resource) -> Part | None:
+        """Open a component beside what is there, not yet shown; None: it waits for its secret store. Raises LoadError."""
+        result = await self._try(resource)
+        if isinstance(result, str):
+            raise LoadError(result)
+        return result
+
+    def show(self, resource: Resource, part: Part) -> None:
+        """Make an open component the one of its name."""
+        self._keep([(resource, part)])
+
+    def check(self, resource: Resource) -> None:
+        """Whether a component could be built, without opening it; values from secrets pass. Raises LoadError."""
+        if found := [problem for problem in check(Plan(components=(resource,))) if problem.fatal]:
+            raise LoadError("; ".join(str(problem) for problem in found))
+
     async def open_all(self, resources: Sequence[Resource]) -> None:
         """Open them, secret stores first. Raises LoadError with every failure that may not be ignored."""
         stores = [resource for resource in resources if resource.kind == "secretstores"]

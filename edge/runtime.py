@@ -14,6 +14,7 @@ from edge.blocks.acceptance import accept
 from edge.component import Context
 from edge.config.plan import Plan, PlanError, read_plan
 from edge.config.resources import Component as Resource
+from edge.config.watch import FolderWatch
 from edge.database import Database, Options
 from edge.datadir import DataDir
 from edge.errors import ComponentError
@@ -22,7 +23,8 @@ from edge.journal import Journal, salvager
 from edge.journal.wake import told
 from edge.listeners import serve_grpc, serve_http, serve_public
 from edge.loader import LoadError, open_components
-from edge.services import Services
+from edge.reload import Reloader
+from edge.services import Services, features
 from edge.settings import AppSettings, DaemonSettings
 from edge.tasks import Tasks
 
@@ -37,8 +39,8 @@ class StartFailed(Exception):
 class Daemon:
     """A running daemon, for those who started it."""
 
-    def __init__(self, plan: Plan, hosted: list[HostedApp], services: Services, database: Database) -> None:
-        self.plan, self.hosted, self.services = plan, hosted, services
+    def __init__(self, plan: Plan, hosted: list[HostedApp], services: Services, database: Database, reloader: Reloader) -> None:
+        self.plan, self.hosted, self.services, self.reloader = plan, hosted, services, reloader
         self._database = database
 
     def set_extended(self, app_id: str, values: dict[str, str]) -> None:
@@ -57,15 +59,18 @@ class Daemon:
 
 
 @asynccontextmanager
-async def serve(settings: DaemonSettings, data: DataDir, stop: asyncio.Event, plan: Plan | None = None) -> AsyncIterator[Daemon]:
+async def serve(
+    settings: DaemonSettings, data: DataDir, stop: asyncio.Event, plan: Plan | None = None, restart: asyncio.Event | None = None
+) -> AsyncIterator[Daemon]:
     """Run until the block ends; the APIs answer when this yields. plan: what to run if not the settings' files.
 
+    restart: set when something changed on disk that is read at start only: leave the block and enter a new one.
     Raises StartFailed with everything closed again.
     """
     began = time.monotonic()
     try:
         async with AsyncExitStack() as up:
-            daemon = await _start(settings, data, stop, up, plan)
+            daemon = await _start(settings, data, stop, restart or asyncio.Event(), up, plan)
             for one in daemon.hosted:
                 one.attach()
             log.info("dapr initialized. Status: Running. Init Elapsed %dms", (time.monotonic() - began) * 1000)
@@ -83,7 +88,9 @@ def plan_of(settings: DaemonSettings, data: DataDir) -> Plan:
     return read_plan(settings.resources_paths, settings.config_paths, ids, os.environ, data.path)
 
 
-async def _start(settings: DaemonSettings, data: DataDir, stop: asyncio.Event, up: AsyncExitStack, plan: Plan | None) -> Daemon:
+async def _start(
+    settings: DaemonSettings, data: DataDir, stop: asyncio.Event, restart: asyncio.Event, up: AsyncExitStack, plan: Plan | None
+) -> Daemon:
     ids = [app.app_id for app in settings.apps]
     plan = plan or plan_of(settings, data)
     plan.report()
@@ -107,7 +114,11 @@ async def _start(settings: DaemonSettings, data: DataDir, stop: asyncio.Event, u
         await up.enter_async_context(serve_public(one.settings, one.app, services.blocks))
         one.app.outbound_ready = True
     up.push_async_callback(_drain, hosted, services, settings.grace)
-    return Daemon(plan, hosted, services, database)
+    reloader = Reloader(plan, loader, services, hosted, tasks, lambda: plan_of(settings, data), restart.set)
+    if settings.resources_paths and "HotReload" in features(plan):
+        watch = reloader.watch(lambda changed: FolderWatch(settings.resources_paths, changed, settings.hot_reload_interval))
+        up.callback(watch.stop)
+    return Daemon(plan, hosted, services, database, reloader)
 
 
 def _lender(settings: DaemonSettings, data: DataDir, tasks: Tasks, database: Database, ids: list[str]) -> Callable[[Resource], Context]:

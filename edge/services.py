@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edge.app import ActorConfig, App, Parts
+from edge.app import ActorConfig, App, Part, Parts
 from edge.attendance import Attendance
 from edge.blocks import Blocks
 from edge.blocks.bindings import InputBindings, OutputBindings
@@ -68,6 +68,7 @@ class Services:
     tasks: Tasks
     attendance: Attendance
     intents: TransactionalOutbox
+    outbox: OutboxPump
     apps: list[App] = field(default_factory=list)
     learned: list[Learned] = field(default_factory=list)
     turned: list[Turned] = field(default_factory=list)
@@ -76,6 +77,32 @@ class Services:
     def add(self, app: App) -> None:
         """An app is hosted."""
         self.apps.append(app)
+
+    async def release(self, part: Part) -> None:
+        """A component is about to be closed or exchanged: nothing uses it any more, what waits for it stays in the journal."""
+        if part.kind == "pubsub":
+            await self.subscriptions.release(part)
+        if part.kind == "bindings":
+            await self.inputs.release(part)
+        if part.kind in ("pubsub", "bindings"):
+            await self.outbox.remove(part)
+        await self.intents.release(part)
+        self.blocks.pubsub.forget()
+
+    async def adopt(self, part: Part, apps: Sequence[App]) -> None:
+        """A component was opened: what wants it gets it."""
+        if getattr(part.component, "journal_out", False):
+            self.outbox.wake(part)
+        self.blocks.pubsub.forget()
+        for app in apps:
+            if part.kind == "pubsub":
+                await self.subscriptions.renew(app)
+            if part.kind == "bindings" and app.healthy:
+                await self.inputs.start(app)
+            if part.kind in ("pubsub", "state"):
+                await self.intents.start(app)
+        if part.kind == "configuration" and self.blocks.configuration is not None:
+            await self.blocks.configuration.renew(part)
 
     @classmethod
     @asynccontextmanager
@@ -106,7 +133,7 @@ class Services:
                 subscriptions=subscriptions,
             )
             attendance = Attendance(parts, database, tasks, data.path, policies, ttl="ActorStateTTL" in features(plan))
-            services = cls(blocks, subscriptions, inputs, tasks, attendance, intents)
+            services = cls(blocks, subscriptions, inputs, tasks, attendance, intents, outbox)
             services.learned.append(attendance.learned)
             services.turned.append(attendance.turned)
             blocks.configuration, blocks.lock, blocks.crypto = services.stores(parts)

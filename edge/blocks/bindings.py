@@ -197,6 +197,14 @@ class InputBindings:
         for name in [name for name, reader in reading.readers.items() if reader.lane is None]:
             await reading.readers.pop(name).close()
 
+    async def release(self, part: Part) -> None:
+        """The component is about to close: nothing reads it any more."""
+        for reading in self._reading.values():
+            if (task := reading.retrying.pop(part.name, None)) is not None:
+                task.cancel()
+            if (reader := reading.readers.pop(part.name, None)) is not None:
+                await reader.close()
+
     async def stop(self, app: App) -> None:
         """Read nothing more for the app. Idempotent."""
         reading = self._reading.pop(app.id, _Reading())
@@ -223,7 +231,7 @@ class InputBindings:
             if part.name in reading.readers or await self._try(app, reading, part):
                 break
             delay = min(delay * 2, LONGEST_DELAY)
-        del reading.retrying[part.name]
+        reading.retrying.pop(part.name, None)
 
     async def _start(self, app: App, reading: _Reading, part: Part) -> None:
         channel, route = app.channel, part.properties.get("route", "")

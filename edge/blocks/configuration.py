@@ -21,13 +21,16 @@ Deliver = Callable[[str, Mapping[str, ConfigItem]], Awaitable[None]]
 """Gets the subscription's id and the items that changed; a deleted one is empty."""
 
 
+Begin = Callable[[Part], "Awaitable[Unsubscribe]"]
+
+
 class Watch:
-    """One subscription. ended: told when it ends by `unsubscribe` or with the daemon."""
+    """One subscription. ended: told when it ends by `unsubscribe` or with the daemon. begin: subscribes at a component."""
 
-    __slots__ = ("app_id", "ended", "stop", "store")
+    __slots__ = ("app_id", "begin", "ended", "stop", "store")
 
-    def __init__(self, app_id: str, store: str, stop: Unsubscribe, ended: Callable[[], None] | None) -> None:
-        self.app_id, self.store, self.stop, self.ended = app_id, store, stop, ended
+    def __init__(self, app_id: str, store: str, stop: Unsubscribe, begin: Begin, ended: Callable[[], None] | None) -> None:
+        self.app_id, self.store, self.stop, self.begin, self.ended = app_id, store, stop, begin, ended
 
 
 class ConfigurationService:
@@ -62,11 +65,15 @@ class ConfigurationService:
         async def changed(items: dict[str, ConfigItem]) -> None:
             await deliver(id_, items)
 
+        async def begin(part: Part) -> Unsubscribe:
+            stop: Unsubscribe = await part.component.subscribe(sorted(keys), changed, metadata)
+            return stop
+
         try:
-            stop = await self._run(app, part, lambda: part.component.subscribe(sorted(keys), changed, metadata))
+            stop = await self._run(app, part, lambda: begin(part))
         except ComponentError as error:
             raise EdgeError(errors.CONFIG_SUBSCRIBE, keys=_list(keys), name=store, error=error) from error
-        self._watches[id_] = Watch(app.id, store, stop, ended)
+        self._watches[id_] = Watch(app.id, store, stop, begin, ended)
         return id_
 
     async def subscribe_app(self, app: App, store: str, keys: Sequence[str], metadata: Mapping[str, str] = NO_METADATA) -> str:
@@ -89,6 +96,15 @@ class ConfigurationService:
             return False
         await self._end(id_)
         return True
+
+    async def renew(self, part: Part) -> None:
+        """The component was exchanged: its subscriptions go on at the new one."""
+        for watch in [watch for watch in self._watches.values() if watch.store == part.name]:
+            try:
+                old, watch.stop = watch.stop, await watch.begin(part)
+                await old()
+            except ComponentError as error:
+                log.error("failed to subscribe anew to Configuration store %s: %s", part.name, error)
 
     async def close(self) -> None:
         """End all subscriptions."""

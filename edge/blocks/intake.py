@@ -30,7 +30,7 @@ class Intake:
     def __init__(self, name: str, part: Part, topic: str, metadata: Mapping[str, str], app_id: str, journal: Journal, tasks: Tasks) -> None:
         self.name = name
         self.lane: InLane | None = None
-        self._part, self._topic, self._metadata, self._app_id = part, topic, metadata, app_id
+        self.part, self._topic, self._metadata, self._app_id = part, topic, metadata, app_id
         self._journal, self._tasks = journal, tasks
         self._unsubscribe: Unsubscribe | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -60,7 +60,7 @@ class Intake:
             self._opening = self._tasks.start(f"subscribe[{self.name}]", self._insist())
 
     async def _subscribe(self) -> None:
-        self._unsubscribe = await self._part.component.subscribe(self._topic, self._deliver, self._metadata, self._app_id)
+        self._unsubscribe = await self.part.component.subscribe(self._topic, self._deliver, self._metadata, self._app_id)
 
     async def _insist(self) -> None:
         delay = FIRST_DELAY

@@ -107,6 +107,18 @@ class Streams:
         left.subscription, left.ended, left.ending = subscription, ended, None
         return left
 
+    async def release(self, part: Part) -> None:
+        """The component goes: streams on it end, and apps open new ones; their messages stay."""
+        for streams in self._open.values():
+            for name, one in list(streams.items()):
+                if one.intake.part is part:
+                    one.ended()
+                    del streams[name]
+                    if one.ending is not None:
+                        one.ending.cancel()
+                    await one.intake.detach()
+                    await one.intake.close()
+
     async def stop(self, app: App) -> None:
         """The app is served no more: its streams end, their messages stay."""
         for name, one in list(self._open.get(app.id, {}).items()):

@@ -91,6 +91,48 @@ class SubscriptionManager:
             hosted.told = await self._ask(app, hosted) if ask and self._parts.any("pubsub", app) else []
         await self._apply(app, hosted)
 
+    async def redeclare(self, app: App, declared: Sequence[Subscription]) -> None:
+        """The app's declared subscriptions are others now. One whose rules changed goes on where it was; nothing that came is lost."""
+        hosted = self._hosted.get(app.id)
+        if hosted is None:
+            return
+        try:
+            for subscription in declared:
+                Router(subscription.rules)
+        except CelError as error:
+            log.error("the subscriptions of app %s stay as they were: %s", app.id, error)
+            return
+        before = {(one.pubsub, one.topic): one for one in merge(hosted.declared, hosted.told or ())}
+        hosted.declared = _first_of_each(declared)
+        after = {(one.pubsub, one.topic): one for one in merge(hosted.declared, hosted.told or ())}
+        for key, intake in list(hosted.intakes.items()):
+            new = after.get(key)
+            if new is None or new.metadata != before.get(key, new).metadata:
+                await hosted.intakes.pop(key).close()
+            elif new != before.get(key):
+                await intake.detach()
+        await self.renew(app)
+
+    async def release(self, part: Part) -> None:
+        """The component is about to close: nothing is taken from it any more, what came stays in its lanes. Streams on it end."""
+        for hosted in self._hosted.values():
+            for key in [key for key, intake in hosted.intakes.items() if intake.part is part]:
+                await hosted.intakes.pop(key).close()
+        await self.streams.release(part)
+
+    async def renew(self, app: App) -> None:
+        """Components or declarations are new: what is wanted and not there yet begins."""
+        hosted = self._hosted.get(app.id)
+        if hosted is None:
+            return
+        if hosted.told is not None:
+            await self._apply(app, hosted)
+            return
+        for subscription in merge(hosted.declared, self._memory.recall(app.id) if self._memory is not None else []):
+            part = self._find_allowed(app, subscription)
+            if part is not None and part.component.journal_in:
+                await self._intake(app, hosted, part, subscription).open()
+
     def pause(self, app: App) -> None:
         """The app is unhealthy: what comes is kept."""
         self._gates.of(app).stop()

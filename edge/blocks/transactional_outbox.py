@@ -139,6 +139,13 @@ class TransactionalOutbox:
         gone = [key for key in self._relays if key[0] == app.id]
         await asyncio.gather(*(self._relays.pop(key)[2].close() for key in gone))
 
+    async def release(self, part: Part) -> None:
+        """A state store or a pub/sub component goes: its relays end, their intents stay."""
+        for key, (store, _, intake) in list(self._relays.items()):
+            if store is part or intake.part is part:
+                del self._relays[key]
+                await intake.close()
+
     async def _relay(self, app: App, part: Part, config: OutboxConfig) -> Relay:
         """The one of this store, made at its first need. Raises EdgeError PUBLISH_OUTBOX when its pub/sub is not there."""
         key = (app.id, part.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import random
@@ -96,13 +95,13 @@ class Fleet:
         self._children: dict[str, Child] = {}
 
     async def __aenter__(self) -> Self:
-        from edge.runtime import serve  # the composition root, once the command line is known to be right
+        from edge.renewal import renewable  # the composition root, once the command line is known to be right
 
         try:
             for group in self.groups:
                 data = self._up.enter_context(hold(self.base, group.name))
                 settings = replace(group.settings, data_dir=data.path)
-                daemon = await self._up.enter_async_context(serve(settings, data, self.stop))
+                daemon = await self._up.enter_async_context(renewable(settings, data, self.stop))
                 self._daemons.append(daemon)
                 self._announce(group, data.path)
             tasks = await self._up.enter_async_context(Tasks("apps"))
@@ -198,5 +197,4 @@ class Fleet:
         if before != after:
             log.warning("reload: the list of apps changed (%s -> %s): systemctl restart edged takes it over", before, after)
         for daemon in self._daemons:
-            with contextlib.suppress(AttributeError):
-                daemon.reload()
+            daemon.reload()

@@ -103,15 +103,17 @@ class Signals:
 
 async def _serve(settings: DaemonSettings, data: DataDir, command: Sequence[str]) -> int:
     from edge.cli.service import told
-    from edge.runtime import StartFailed, serve  # after the signal handlers' event exists: importing takes the longest
+    from edge.renewal import renewable  # after the signal handlers' event exists: importing takes the longest
+    from edge.runtime import StartFailed
 
     stop = asyncio.Event()
     signals = Signals(stop)
     signals.install()
     settings.apps[0].inherited = inherited(settings.apps[0].app_id, sole=True)
     try:
-        async with serve(settings, data, stop) as daemon:
+        async with renewable(settings, data, stop) as daemon:
             signals.started()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.reload)
             rows = [instance(settings.apps[0], settings, command)]
             async with told(lambda: (daemon,), f"app {settings.apps[0].app_id}"):
                 with announced(data.path, rows):
