@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from edge.chat import ChatRequest, ChatResponse
 from edge.errors import ComponentError
 from edge.model import (
     Address,
@@ -243,3 +244,8 @@ class CryptoProvider(Component, Protocol):
 
     async def wrap_key(self, key: bytes, name: str, algorithm: str) -> bytes: ...
     async def unwrap_key(self, wrapped: bytes, name: str, algorithm: str) -> bytes: ...
+
+
+@runtime_checkable
+class Conversation(Component, Protocol):
+    async def converse(self, request: ChatRequest) -> ChatResponse: ...

@@ -137,6 +137,7 @@ class Services:
             services.learned.append(attendance.learned)
             services.turned.append(attendance.turned)
             blocks.configuration, blocks.lock, blocks.crypto = services.stores(parts)
+            blocks.conversation = services.conversation(parts, policies)
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
             blocks.workflow = OnDemand(lambda: services.workflows(database, plan))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
@@ -164,6 +165,17 @@ class Services:
             return CryptoService(parts)
 
         return OnDemand(configuration), OnDemand(lock), OnDemand(crypto)
+
+    @staticmethod
+    def conversation(parts: Parts, policies: AppPolicies) -> OnDemand:
+        """The conversation block; it comes with the first call."""
+
+        def make() -> Any:
+            from edge.blocks.conversation import ConversationService
+
+            return ConversationService(parts, policies.outbound("conversation"))
+
+        return OnDemand(make)
 
     def workflows(self, database: Database, plan: Plan) -> WorkflowService:
         """The workflow block; it comes with the first call, protobuf with it."""

@@ -1,20 +1,23 @@
-"""ConverseAlpha1 and ConverseAlpha2. This version has no conversation component, so every name is one that does not exist."""
+"""ConverseAlpha1 and ConverseAlpha2."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from edge import errors
+from edge.api import conversation
 from edge.api.grpc.call import Call, Unary
-from edge.errors import EdgeError
 from edge.rpc.pb import ai_pb2
 
 
-def converse(call: Call, request: Any) -> Any:
-    raise EdgeError(errors.CONVERSATION_NOT_FOUND, name=request.name)
+async def converse1(call: Call, request: Any) -> Any:
+    return await conversation.alpha1(call.blocks.conversation, call.app, request)
+
+
+async def converse2(call: Call, request: Any) -> Any:
+    return await conversation.alpha2(call.blocks.conversation, call.app, request)
 
 
 RPCS: dict[str, tuple[type, Unary]] = {
-    "ConverseAlpha1": (ai_pb2.ConversationRequest, converse),
-    "ConverseAlpha2": (ai_pb2.ConversationRequestAlpha2, converse),
+    "ConverseAlpha1": (ai_pb2.ConversationRequest, converse1),
+    "ConverseAlpha2": (ai_pb2.ConversationRequestAlpha2, converse2),
 }

@@ -1,0 +1,1 @@
+"""Conversation components: models that answer messages."""
