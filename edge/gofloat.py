@@ -65,7 +65,7 @@ def _exact(text: str) -> Any:
     try:
         return _DECODER.decode(text.strip())
     except RecursionError:
-        raise JsonError("exceeded max depth") from None
+        raise JsonError("invalid character '[' exceeded max depth") from None
 
 
 def _float(text: str) -> Any:

@@ -110,7 +110,7 @@ def _parse_exact(text: str) -> Any:
     try:
         return _EXACT.decode(text)
     except RecursionError:
-        raise JsonError("exceeded max depth") from None
+        raise JsonError("invalid character '[' exceeded max depth") from None
 
 
 def _integer(text: str) -> Any:

@@ -55,7 +55,7 @@ class _Scanner:
             if self.peek() in OPEN:
                 open_.append(self.expect(OPEN, ""))
                 if len(open_) > MAX_DEPTH:
-                    raise JsonError("exceeded max depth")
+                    raise JsonError(f"invalid character {quote_char(open_[-1])} exceeded max depth")
                 if not self._empty(open_):
                     continue
             else:

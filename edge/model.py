@@ -230,8 +230,8 @@ class JobEvent:
 class InvokeRequest:
     """A call to an app. path: without leading slash. headers: lower-case names in order, several allowed.
 
-    body: all bytes, or a stream when the caller sent it chunked or long. grpc: the headers are gRPC metadata.
-    type_url: of the Any that a gRPC caller sent.
+    body: all bytes, or a stream when the caller sent it chunked or long; length: of such a stream, where it is known.
+    grpc: the headers are gRPC metadata. type_url: of the Any that a gRPC caller sent.
     """
 
     method: str
@@ -242,6 +242,7 @@ class InvokeRequest:
     content_type: str | None = None
     grpc: bool = False
     type_url: str = ""
+    length: int | None = None
 
 
 @dataclass(slots=True)

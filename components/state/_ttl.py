@@ -21,8 +21,6 @@ def parse_ttl(metadata: Mapping[str, str]) -> int | None:
             f"error parsing TTL: incorrect value for metadata 'ttlInSeconds': strconv.ParseInt: parsing \"{text}\": invalid syntax"
         )
     seconds = int(text)
-    if seconds < -1:
+    if not -1 <= seconds <= MOST_SECONDS:
         raise Invalid("error parsing TTL: incorrect value for metadata 'ttlInSeconds': must be -1 or greater")
-    if seconds > MOST_SECONDS:
-        raise Invalid(f"error parsing TTL: incorrect value for metadata 'ttlInSeconds': must be {MOST_SECONDS} or less")
     return seconds

@@ -108,8 +108,8 @@ class Store:
                 current = row.etag if row is not None else ""
                 text = f"state etag not match for key={item.key}: current={current}, expect={item.etag}"
                 raise EtagMismatch(text if row is not None else f"state not exist or expired for key={item.key}")
-        elif item.concurrency == "first-write" and isinstance(item, SetItem) and row is not None:
-            raise EtagMismatch(f"item already exists and no etag was passed for key={item.key}")
+        elif item.concurrency == "first-write" and row is not None:
+            raise EtagMismatch("item already exists and no etag was passed")
 
     def _put(self, item: SetItem, expires: float | None) -> None:
         self._rows[item.key] = _Row(item.value, new_id(), expires)

@@ -90,10 +90,16 @@ class PubSubService:
         self._routes: dict[tuple[str, str, str], Route] = {}
 
     def lookup(self, app: App, name: str, topic: str, metadata: Mapping[str, str] = NO_METADATA) -> Route:
-        """The way to a topic. Raises EdgeError: PUBSUB_EMPTY, PUBSUB_NOT_FOUND, TOPIC_EMPTY (before the body is looked at, as Dapr)."""
-        route = self._routes.get((app.id, name, topic))
-        if route is not None:
-            return route
+        """The way to a topic, before the body is looked at, as Dapr.
+
+        Raises EdgeError: PUBSUB_EMPTY, PUBSUB_NOT_FOUND, TOPIC_EMPTY, PUBSUB_METADATA.
+        """
+        route = self._routes.get((app.id, name, topic)) or self._find(app, name, topic, metadata)
+        if metadata:
+            self._raw(route, metadata)
+        return route
+
+    def _find(self, app: App, name: str, topic: str, metadata: Mapping[str, str]) -> Route:
         if not name:
             raise EdgeError(errors.PUBSUB_EMPTY, info=metadata, resource=ResourceInfo("pubsub", ""))
         part = self._parts.find("pubsub", name, app)

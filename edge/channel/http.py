@@ -199,9 +199,12 @@ class HttpChannel:
             fields = [item for item in fields if item[0] != "Dapr-Api-Token"] + self._token
         if "traceparent" not in given:
             fields.append(("Traceparent", NO_TRACE))
-        head = [self._exchange.host, ("User-Agent", given.get("user-agent", AGENT[1]))]
+        agent = given.get("user-agent", AGENT[1])
+        head = [self._exchange.host, *([("User-Agent", agent)] if agent else ())]
         if isinstance(request.body, bytes) and request.body:
             head.append(("Content-Length", str(len(request.body))))
+        elif request.length is not None and not isinstance(request.body, bytes):
+            head.append(("Content-Length", str(request.length)))
         elif request.body != b"" or method not in BODILESS:
             head.append(("Transfer-Encoding", "chunked"))
         head += sorted(fields, key=by_name)

@@ -158,7 +158,7 @@ class Connection(Answering):
         factory = self._hub.h2
         if factory is None or not self._fresh:
             return self._refuse(refused)
-        if b" HTTP/" not in data[: data.find(b"\r\n")]:
+        if b" HTTP/" not in data[: data.find(b"\r\n")].upper():
             self._closing = True  # neither HTTP/1 nor a right preface: closed without a word (RFC 9113 §3.4)
             return b""
         if not is_preface(data):
@@ -169,7 +169,8 @@ class Connection(Answering):
     def _refuse(self, refused: Refused) -> bytes:
         """Answer in the handler's place, in the words of Go's server, and close."""
         self._request, self._closing, self._linger = None, True, True
-        head = f"HTTP/1.1 {refused.status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+        kind = "Content-Type: text/plain; charset=utf-8" if refused.text else "Content-Length: 0"
+        head = f"HTTP/1.1 {refused.status}\r\n{kind}\r\nConnection: close\r\n\r\n"
         self._writer.out.append((head + refused.text).encode())
         return b""
 

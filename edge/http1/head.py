@@ -16,6 +16,8 @@ MAX_CACHED_SIZE = 1024
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CODING = re.compile(rb"\r\ntransfer-encoding[ \t]*:[ \t]*([!-~]+(?:[ ,]+[!-~]+)*)[ \t]*\r\n", re.IGNORECASE)
+HOST = re.compile(r"[A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]*")  # httpguts.ValidHostHeader
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://([^/?]*)(.*)")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _START_LINE = b"GET / HTTP/1.1\r\n"  # for llhttp, which only knows the usual methods
@@ -109,6 +111,8 @@ class HeadParser:
         except HttpParserUpgrade:
             pass  # all headers are read; whether to switch is the connection's business
         except HttpParserError:
+            if (coding := _CODING.search(block)) is not None and coding[1].lower() != b"chunked":
+                raise Refused("501 Not Implemented", "Unsupported transfer encoding") from None
             raise Refused from None
         parsed = _framing(Headers(items), version)
         if parsed.length == 0 and parsed.keep and not parsed.upgrade:
@@ -126,6 +130,8 @@ def _framing(headers: Headers, version: str) -> Block:
         raise Refused("400 Bad Request: missing required Host header")
     if headers.repeated() and len(headers.get_all("host")) > 1:
         raise Refused
+    if not HOST.fullmatch(get("host", "")):
+        raise Refused("400 Bad Request: malformed Host header")
     if get("expect", "100-continue").lower() != "100-continue":
         raise Refused("417 Expectation Failed", "")
     length, coding = get("content-length"), get("transfer-encoding")
@@ -136,6 +142,8 @@ def _framing(headers: Headers, version: str) -> Block:
 def _version(protocol: bytes) -> str:
     if protocol == b"HTTP/1.0":
         return "1.0"
+    if re.fullmatch(rb"HTTP/1\.\d", protocol):
+        return "1.1"
     if re.fullmatch(rb"HTTP/\d\.\d", protocol):
         raise Refused("505 HTTP Version Not Supported: unsupported protocol version")
     raise Refused

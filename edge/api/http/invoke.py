@@ -37,9 +37,13 @@ async def invoke(call: Call) -> Response:
     if not target:
         raise EdgeError(errors.NO_APP_ID)
     headers, body = request.headers, request.stream() if request.data is None else request.data
-    asked = InvokeRequest(call.method.upper(), method, call.query, forwarded(call), body, headers.get("content-type"))
+    length = None if request.data is not None or "content-length" not in headers else int(headers.get("content-length", ""))
+    asked = InvokeRequest(call.method.upper(), method, call.query, forwarded(call), body, headers.get("content-type"), length=length)
     answer = await call.blocks.invoke.invoke(call.app, target, asked)
-    fields = returned(answer, sse=headers.get("accept", "").strip().lower() == EVENT_STREAM)
+    wants_events = headers.get("accept", "").strip().lower() == EVENT_STREAM
+    if wants_events and answer.status // 100 == 2 and target.partition(".")[0] == call.app.id:
+        return Response(200, [*answer.headers, CHUNKED], answer.body)  # the own app's answer as it is
+    fields = returned(answer, sse=wants_events)
     if answer.grpc_status is None and answer.status >= FIRST_ERROR and headers.get("transfer-encoding") is None:
         whole = answer.body if isinstance(answer.body, bytes) else b"".join([piece async for piece in answer.body])
         return Response(answer.status, [*fields, ("content-length", str(len(whole)))], whole)

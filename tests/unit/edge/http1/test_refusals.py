@@ -50,15 +50,30 @@ def refused(data: bytes, answer: bytes = BAD_REQUEST, splits: tuple[int, ...] = 
         POST + b"Content-Length : 3\r\n\r\nabc",
         POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
         POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: identity\r\n\r\n",
         b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 def test_ambiguous_framing_is_refused(data: bytes) -> None:
     refused(data)
+
+
+@pytest.mark.parametrize("coding", [b"chunked, identity", b"chunked, chunked", b"xchunked", b"identity", b"gzip"])
+def test_a_transfer_coding_other_than_chunked_is_not_implemented(coding: bytes) -> None:
+    answer = b"HTTP/1.1 501 Not Implemented" + HEADERS + b"Unsupported transfer encoding"
+
+    refused(POST + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n", answer)
+
+
+@pytest.mark.parametrize("host", [b"x y", b"a/b", b"\xff", b'"'])
+def test_a_malformed_host_is_refused(host: bytes) -> None:
+    answer = b"HTTP/1.1 400 Bad Request: malformed Host header" + HEADERS + b"400 Bad Request: malformed Host header"
+
+    refused(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n", answer)
+
+
+def test_an_unknown_expectation_gets_no_body() -> None:
+    refused(POST + b"Expect: gold\r\n\r\n", b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
 @pytest.mark.parametrize(
