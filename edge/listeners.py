@@ -51,14 +51,14 @@ async def serve_http(settings: AppSettings, app: App, blocks: Blocks, plan: Plan
             for address in server.addresses:
                 http_log.info("Closing HTTP server %s…", address)
     except OSError as error:
-        if isinstance(error, ListenError) or not str(error).startswith("listen"):
+        if isinstance(error, ListenError) or not (error.strerror or "").startswith("listen"):
             raise
         raise ListenError(_refused("HTTP", error, "dapr-http-port")) from error
 
 
 def _refused(name: str, error: OSError, flag: str) -> str:
     return (
-        f"failed to start {name} server: could not listen on any endpoint: {error}; "
+        f"failed to start {name} server: could not listen on any endpoint: {error.strerror or error}; "
         f"stop what listens there, or choose another with --{flag}"
     )
 
@@ -117,6 +117,6 @@ async def serve_public(settings: AppSettings, app: App, blocks: Blocks) -> Async
         async with serve(public_face(app, blocks), [place], Limits(settings.read_buffer_bytes, -1)):
             yield
     except OSError as error:
-        if not str(error).startswith("listen"):
+        if not (error.strerror or "").startswith("listen"):
             raise
         raise ListenError(_refused("public HTTP", error, "dapr-public-port")) from error

@@ -13,6 +13,7 @@ import click
 
 from edge import instances
 from edge.cli import api
+from edge.cli.output import tail
 
 data_dir_option = click.option("--data-dir", default="", help="Where the data directories are (default as for `edged run`).")
 JSON_COLUMNS = {
@@ -49,7 +50,7 @@ def row(one: instances.Instance) -> dict[str, object]:
         "httpReadBufferSize": one.read_buffer_bytes,
         "runTemplatePath": one.run_file,
         "runTemplateName": one.run_name,
-        "appLogPath": one.log_path,
+        "appLogPath": one.app_log,
         "daprdLogPath": one.log_path,
     }
 
@@ -88,7 +89,8 @@ def stop(app_ids: tuple[str, ...], more: tuple[str, ...], run_file: str, data_di
     found = [one for one in instances.running(api.base(data_dir)) if one.app_id in wanted or (path and one.run_file == path)]
     for one in {one.pid: one for one in found}.values():
         os.kill(one.pid, signal.SIGTERM)
-        click.echo(f"app stopped successfully: {one.app_id} (pid {one.pid})")
+        names = ", ".join(other.app_id for other in found if other.pid == one.pid)
+        click.echo(f"app stopped successfully: {names} (pid {one.pid})")
     missing = wanted - {one.app_id for one in found}
     if missing or (path and not found):
         raise click.ClickException(f"not running: {', '.join(sorted(missing)) or path}; see `edged list`")
@@ -143,11 +145,29 @@ def publish(publish_app_id: str, pubsub: str, topic: str, data: str | None, data
 @click.command()
 @click.option("-a", "--app-id", required=True, help="App id.")
 @click.option("-n", "--lines", default=200, show_default=True, help="Lines from the end.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@click.option("-s", "--source", type=click.Choice(["app", "daprd"]), help="Whose log; default: the app's if it has one.")
 @data_dir_option
-def logs(app_id: str, lines: int, data_dir: str) -> None:
-    """Show the log file of a sidecar started by `edged run -f`; under systemd the journal has it."""
+def logs(app_id: str, lines: int, follow: bool, source: str | None, data_dir: str) -> None:
+    """Show the log file of an app, or of its sidecar, started by `edged run -f`; under systemd the journal has both.
+
+    \b
+      edged logs -a shop
+      edged logs -a shop --source daprd -f
+    """
     one = api.instance(app_id, data_dir)
-    if not one.log_path:
-        raise click.ClickException(f"the sidecar of {app_id} logs to its standard output; under systemd: journalctl -u edged")
-    for line in Path(one.log_path).read_text(errors="replace").splitlines()[-lines:]:
-        click.echo(line)
+    path = {"app": one.app_log, "daprd": one.log_path, None: one.app_log or one.log_path}[source]
+    if not path:
+        raise click.ClickException(f"{app_id} logs to its standard output; under systemd: journalctl -u edged")
+    try:
+        shown, position = tail(Path(path), lines)
+        for line in shown:
+            click.echo(line)
+        with Path(path).open(errors="replace") as file:
+            file.seek(position)
+            while follow:
+                click.echo(text, nl=False) if (text := file.read()) else time.sleep(0.2)
+    except KeyboardInterrupt:
+        return
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from error

@@ -32,15 +32,18 @@ class AppEntry:
     daprd_log: str = "file"
     log_level: str = "info"
     metrics_port: int = -1
+    given: frozenset[str] = frozenset()
+    """Which of http_port and grpc_port the file names."""
 
 
 @dataclass(slots=True)
 class RunFile:
-    """The whole file."""
+    """The whole file. common: the resources and the configuration of apps that name none."""
 
     path: Path
     name: str
     apps: list[AppEntry]
+    common: tuple[tuple[Path, ...], Path | None] = ((), None)
 
 
 def locate(given: str) -> Path:
@@ -66,17 +69,24 @@ def load(path: Path, text: str | None = None, root: Path | None = None, allow_em
         raise RunFileError(f"{path}: `version: 1` is missing")
     entries = document.get("apps")
     if entries == [] and allow_empty:
-        return RunFile(path, str(document.get("name") or path.parent.name), [])
+        return RunFile(path, str(document.get("name") or path.parent.name), [], _common(path, document.get("common") or {}, root))
     if not isinstance(entries, list) or not entries:
         raise RunFileError(f"{path}: `apps` is empty; give at least one app")
     common = document.get("common") or {}
-    apps = [_app(path, common, entry, root) for entry in entries if isinstance(entry, dict)]
+    if wrong := [entry for entry in entries if not isinstance(entry, dict)]:
+        raise RunFileError(f"{path}: `apps` has {wrong[0]!r}; each app is a mapping with appDirPath")
+    apps = [_app(path, common, entry, root) for entry in entries]
     seen: set[str] = set()
     for app in apps:
         if app.settings.app_id in seen:
             raise RunFileError(f"{path}: app id {app.settings.app_id} stands there twice; give one of them another appID")
         seen.add(app.settings.app_id)
-    return RunFile(path, str(document.get("name") or path.parent.name), apps)
+    return RunFile(path, str(document.get("name") or path.parent.name), apps, _common(path, common, root))
+
+
+def _common(path: Path, common: Mapping[str, Any], root: Path | None) -> tuple[tuple[Path, ...], Path | None]:
+    nowhere = path.parent / ".no-such-app"
+    return _resources(path, common, {}, nowhere, root), _config(path, common, {}, nowhere, root)
 
 
 def _app(path: Path, common: Mapping[str, Any], own: Mapping[str, Any], root: Path | None) -> AppEntry:
@@ -129,6 +139,7 @@ def _app(path: Path, common: Mapping[str, Any], own: Mapping[str, Any], root: Pa
         daprd_log=str(value("daprdLogDestination", "file")),
         log_level=str(value("logLevel", "info")),
         metrics_port=_port(path, app_id, own, "metricsPort", -1),
+        given=frozenset(key for key, name in (("http_port", "daprHTTPPort"), ("grpc_port", "daprGRPCPort")) if own.get(name)),
     )
 
 

@@ -18,7 +18,7 @@ log = logging.getLogger("dapr.runtime")
 
 
 @asynccontextmanager
-async def told(daemons: Callable[[], Iterable[Daemon]], what: str) -> AsyncIterator[None]:
+async def told(daemons: Callable[[], Iterable[Renewable]], what: str) -> AsyncIterator[None]:
     """READY now, the watchdog fed as long as the daemons work, STOPPING at the end. what: systemd's status line."""
     systemd.notify(f"READY=1\nSTATUS={what}")
     interval = systemd.watchdog_interval()
@@ -33,7 +33,7 @@ async def told(daemons: Callable[[], Iterable[Daemon]], what: str) -> AsyncItera
                 await feeding
 
 
-async def _feed(daemons: Callable[[], Iterable[Daemon]], interval: float) -> None:
+async def _feed(daemons: Callable[[], Iterable[Renewable]], interval: float) -> None:
     """A loop that stands still feeds nothing; a store that does not commit within the interval is not vouched for."""
     while True:
         try:
