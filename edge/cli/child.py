@@ -1,7 +1,8 @@
 """The app that `edged run … -- command` starts beside the sidecar: its environment, its signals, its end.
 
 The app runs in a process group of its own. If edged is killed the kernel ends the app (PR_SET_PDEATHSIG) and a tiny guard shell,
-waiting on a pipe that only edged holds open, ends the rest of its group: SIGKILL leaves no child behind.
+waiting on a pipe that only edged holds open, ends the rest of its group: SIGKILL leaves no child behind. The app tells the guard its
+group before it becomes the app, so there is no moment without a guard.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from edge.settings import AppSettings
 
 PR_SET_PDEATHSIG = 1
-GUARD = 'read -r line; kill -KILL "-$1" 2>/dev/null'
+GUARD = 'read -r group; read -r line; [ -n "$group" ] && kill -KILL "-$group" 2>/dev/null'
 SHELL = Path("/bin/sh")
 
 
@@ -42,10 +43,10 @@ def environment(base: Mapping[str, str], app: AppSettings, metrics_port: int) ->
     return env
 
 
-def _guard(group: int, pipe: int) -> subprocess.Popen[bytes] | None:
+def _guard(pipe: int) -> subprocess.Popen[bytes] | None:
     if not SHELL.exists():
         return None
-    arguments = [str(SHELL), "-c", GUARD, "edged-guard", str(group)]
+    arguments = [str(SHELL), "-c", GUARD, "edged-guard"]
     return subprocess.Popen(arguments, stdin=pipe, stdout=subprocess.DEVNULL, process_group=0, env={})
 
 
@@ -60,21 +61,24 @@ class Child:
         """Run the command with this process's standard streams, or with `output` as its output and error. Raises StartError."""
         libc = ctypes.CDLL(None)
         parent = os.getpid()
+        read, write = os.pipe2(os.O_CLOEXEC)
+        guard = _guard(read)
+        os.close(read)
 
-        def die_with_parent() -> None:
+        def before_the_app() -> None:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if guard is not None:
+                os.write(write, b"%d\n" % os.getpid())
             if os.getppid() != parent:
                 os._exit(1)
 
         try:
             process = await asyncio.create_subprocess_exec(
-                *command, env=dict(env), cwd=cwd, stdout=output, stderr=output, process_group=0, preexec_fn=die_with_parent
+                *command, env=dict(env), cwd=cwd, stdout=output, stderr=output, process_group=0, preexec_fn=before_the_app
             )
         except OSError as error:
+            _dismiss(guard, write)
             raise StartError(f"cannot start the app command {command[0]!r}: {error.strerror}") from error
-        read, write = os.pipe2(os.O_CLOEXEC)
-        guard = _guard(process.pid, read)
-        os.close(read)
         return cls(process, guard, write)
 
     @property
@@ -95,17 +99,18 @@ class Child:
                 self._signal_group(signal.SIGKILL)
                 await self.process.wait()
         self._signal_group(signal.SIGKILL)
-        self._end_guard()
+        _dismiss(self._guard, self._pipe)
+        self._guard, self._pipe = None, -1
         return self.process.returncode or 0
 
     def _signal_group(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
 
-    def _end_guard(self) -> None:
-        if self._guard is not None:
-            self._guard.kill()
-            self._guard.wait()
-            self._guard = None
-        with contextlib.suppress(OSError):
-            os.close(self._pipe)
+
+def _dismiss(guard: subprocess.Popen[bytes] | None, pipe: int) -> None:
+    if guard is not None:
+        guard.kill()
+        guard.wait()
+    with contextlib.suppress(OSError):
+        os.close(pipe)
