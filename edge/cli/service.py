@@ -12,7 +12,7 @@ from edge import systemd
 from edge.errors import ComponentError
 
 if TYPE_CHECKING:
-    from edge.renewal import Renewable as Daemon
+    from edge.renewal import Renewable
 
 log = logging.getLogger("dapr.runtime")
 
