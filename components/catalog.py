@@ -8,6 +8,8 @@ CATALOG: dict[str, str] = {
     "bindings.http/v1": "components.bindings.http:Binding",
     "bindings.localstorage/v1": "components.bindings.localstorage:Binding",
     "bindings.mqtt3/v1": "components.bindings.mqtt3:Binding",
+    "bindings.postgresql/v1": "components.bindings.postgresql:Binding",
+    "bindings.redis/v1": "components.bindings.redis:Binding",
     "bindings.serial/v1": "components.bindings.serial:Binding",
     "bindings.smtp/v1": "components.bindings.smtp:Binding",
     "bindings.sqlite/v1": "components.bindings.sqlite:Binding",

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote, urljoin, urlsplit
 
 from components.bindings._go import Answered
-from components.bindings._pem import client_context
 from edge.component import Context, Feature
 from edge.errors import ComponentError, Invalid, Unavailable, Unsupported
 from edge.http1.client import BadResponse, Client, ClientResponse, ClosedEarly, ConnectError, ResponseTimeout
@@ -77,6 +76,8 @@ class Binding:
         """Connects to nothing yet. Raises Invalid for TLS material that cannot work."""
         fields = self.metadata
         if fields.mtls_root_ca or (fields.mtls_client_cert and fields.mtls_client_key):
+            from components.bindings._pem import client_context  # OpenSSL, for those who need it
+
             pems = (
                 ("MTLSRootCA", fields.mtls_root_ca),
                 ("MTLSClientCert", fields.mtls_client_cert),
