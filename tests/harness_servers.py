@@ -8,6 +8,7 @@ import random
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,12 +109,11 @@ class Postgres:
         return ["runuser", "-u", "postgres", "--", *command] if os.getuid() == 0 else command
 
     def make(self) -> Postgres:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """An empty cluster. As root not below pytest's folder, which is root's alone."""
         if os.getuid() == 0:
+            self.folder = Path(tempfile.mkdtemp(prefix="edged-postgres-"))
             shutil.chown(self.folder, "postgres", "postgres")
-            for parent in self.folder.parents:
-                if parent.owner() == "root" and parent != Path("/") and not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o011)
+        self.folder.mkdir(parents=True, exist_ok=True)
         options = ["-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C.UTF-8"]
         subprocess.run(self._command("initdb", *options), check=True, stdout=subprocess.DEVNULL, cwd="/")
         return self
@@ -126,10 +126,14 @@ class Postgres:
         return self
 
     def stop(self) -> None:
-        if self.process is not None:
+        if self.process is not None and self.process.poll() is None:
             pid = int((self.folder / "data/postmaster.pid").read_text().split("\n")[0])
             os.kill(pid, 2)  # SIGINT: fast shutdown; the runuser in front would not pass it on
             self.process.wait(20)
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def sql(self, text: str) -> str:
         """What psql prints of it."""
@@ -140,8 +144,8 @@ class Postgres:
 
 @contextlib.contextmanager
 def postgresql_server(folder: Path) -> Iterator[Postgres]:
-    one = Postgres(folder, server_port()).make().start()
+    one = Postgres(folder, server_port())
     try:
-        yield one
+        yield one.make().start()
     finally:
-        one.stop()
+        one.close()

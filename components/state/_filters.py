@@ -1,6 +1,6 @@
 """A query's filter as SQL: one walk over the tree, the comparisons in the store's dialect, values and paths always as parameters.
 
-Source: components-contrib state/query @1.18.4 (shape, texts). Numbers are compared as numbers; daprd's PostgreSQL store compares texts.
+Source: components-contrib state/query @1.18.4 (shape, texts).
 """
 
 from __future__ import annotations

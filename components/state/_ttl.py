@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from edge.errors import Invalid
 
 MOST_SECONDS = 2147483647
+WRONG = "error parsing TTL: incorrect value for metadata 'ttlInSeconds'"
 NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
@@ -17,10 +18,10 @@ def parse_ttl(metadata: Mapping[str, str]) -> int | None:
         return None
     text = metadata["ttlInSeconds"]
     if not NUMBER.fullmatch(text):
-        raise Invalid(
-            f"error parsing TTL: incorrect value for metadata 'ttlInSeconds': strconv.ParseInt: parsing \"{text}\": invalid syntax"
-        )
+        raise Invalid(f'{WRONG}: strconv.ParseInt: parsing "{text}": invalid syntax')
     seconds = int(text)
+    if not -(1 << 63) <= seconds < 1 << 63:
+        raise Invalid(f'{WRONG}: strconv.ParseInt: parsing "{text}": value out of range')
     if not -1 <= seconds <= MOST_SECONDS:
-        raise Invalid("error parsing TTL: incorrect value for metadata 'ttlInSeconds': must be -1 or greater")
+        raise Invalid(f"{WRONG}: must be -1 or greater")
     return seconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from components._redis import Client, RedisFields
@@ -22,7 +23,9 @@ from edge.spec import meta
 
 JSON = "application/json"
 INTEGER = re.compile(r"[+-]?[0-9]+")
-SCAN_COUNT = 1000
+ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u(003c|003e|0026|2028|2029)")
+LETTERS = {b"003c": b"<", b"003e": b">", b"0026": b"&", b"2028": b"\xe2\x80\xa8", b"2029": b"\xe2\x80\xa9"}
+SCAN_COUNT, AT_ONCE = 1000, 1000
 WAIT_MS = 1000
 
 
@@ -90,9 +93,13 @@ class Store:
         return await redis.get(key)
 
     async def get_many(self, keys: Sequence[str]) -> list[BulkItem]:
-        """In the order asked, by one round trip."""
-        found = await self._client.run(lambda: self._read_many(keys))
-        return [await self._bulk(key, value) for key, value in zip(keys, found, strict=True)]
+        """In the order asked, a thousand keys by one round trip."""
+        items: list[BulkItem] = []
+        for start in range(0, len(keys), AT_ONCE):
+            some = keys[start : start + AT_ONCE]
+            found = await self._client.run(partial(self._read_many, some))
+            items += [await self._bulk(key, value) for key, value in zip(some, found, strict=True)]
+        return items
 
     async def _read_many(self, keys: Sequence[str]) -> list[Any]:
         pipeline = self._client.redis.pipeline(transaction=False)
@@ -197,7 +204,8 @@ class Store:
         """Raises EtagInvalid, Invalid."""
         etag, ttl = _etag(item), self._ttl(item.metadata)
         json = self._has_json and (json or (item.metadata or {}).get("contentType") == JSON)
-        data = item.value if not json else b'{"data":' + (item.value or b"null") + b"}"
+        value = _unescaped(item.value) if item.is_json else item.value
+        data = value if not json else b'{"data":' + (value or b"null") + b"}"
         return "set", "json" if json else "plain", etag, data, "0" if item.concurrency == "first-write" else "1", ttl
 
     def _delete_arguments(self, item: DeleteItem, json: bool = False) -> tuple[Any, ...]:
@@ -208,8 +216,8 @@ class Store:
         text = (metadata or {}).get("ttlInSeconds", "")
         if not text:
             return "" if self.metadata.ttl_in_seconds is None else str(self.metadata.ttl_in_seconds)
-        if not INTEGER.fullmatch(text):
-            raise Invalid(f'failed to parse ttl from metadata: strconv.ParseInt: parsing "{text}": invalid syntax')
+        if (wrong := _not_integer(text)) is not None:
+            raise Invalid(f'failed to parse ttl from metadata: strconv.ParseInt: parsing "{text}": {wrong}')
         return str(int(text))
 
     @staticmethod
@@ -230,9 +238,21 @@ class Store:
 def _etag(item: SetItem) -> str:
     if item.concurrency == "last-write" or not item.etag:
         return "0"
-    if not INTEGER.fullmatch(item.etag):
-        raise EtagInvalid(f'strconv.Atoi: parsing "{item.etag}": invalid syntax')
+    if (wrong := _not_integer(item.etag)) is not None:
+        raise EtagInvalid(f'strconv.Atoi: parsing "{item.etag}": {wrong}')
     return str(int(item.etag))
+
+
+def _not_integer(text: str) -> str | None:
+    """Why it is no 64-bit integer, in Go's words."""
+    if not INTEGER.fullmatch(text):
+        return "invalid syntax"
+    return None if -(1 << 63) <= int(text) < 1 << 63 else "value out of range"
+
+
+def _unescaped(text: bytes) -> bytes:
+    """JSON as daprd writes it to Redis: without the escapes for HTML."""
+    return ESCAPE.sub(lambda found: found[1] + LETTERS[found[2]], text) if b"\\u" in text else text
 
 
 def _item(key: str, found: Any) -> StateItem | None:

@@ -49,13 +49,13 @@ def test_redis_comes_and_goes(tmp_path: Path) -> None:
 
 
 @needs_postgresql
-@pytest.mark.parametrize("version", ["state.postgresql"])
-def test_postgresql_comes_and_goes(version: str, tmp_path: Path) -> None:
-    server = Postgres(tmp_path / "pg", server_port()).make()
+@pytest.mark.parametrize("type_", ["state.postgresql"])
+def test_postgresql_comes_and_goes(type_: str, tmp_path: Path) -> None:
+    server = Postgres(tmp_path / "pg", server_port())
     try:
-        asyncio.run(comes_and_goes(server, version, tmp_path, {"connectionString": server.words}))
+        asyncio.run(comes_and_goes(server.make(), type_, tmp_path, {"connectionString": server.words}))
     finally:
-        server.stop()
+        server.close()
 
 
 @needs_redis
