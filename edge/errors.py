@@ -33,6 +33,22 @@ class Grpc(IntEnum):
     UNAUTHENTICATED = 16
 
 
+GO_NAMES: dict[int, str] = {Grpc.OK: "OK", Grpc.CANCELLED: "Canceled"}
+# HTTP status of a gRPC code
+HTTP_STATUS = {
+    0: 200, 1: 408, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 13: 500, 14: 503, 15: 500,
+    16: 401,
+}  # fmt: skip
+
+
+def go_name(code: int) -> str:
+    """A gRPC status code as Go prints it: `DeadlineExceeded`, `Code(99)`."""
+    if code not in GO_NAMES:
+        known = code in Grpc._value2member_map_
+        GO_NAMES[code] = "".join(word.capitalize() for word in Grpc(code).name.split("_")) if known else f"Code({code})"
+    return GO_NAMES[code]
+
+
 @dataclass(frozen=True, slots=True)
 class Code:
     """One row of Dapr's error table.

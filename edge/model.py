@@ -6,7 +6,7 @@ Keys, topics and ids are `str`; payloads are `bytes`; durations are float second
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -290,4 +290,4 @@ class Address:
 
     host: str
     port: int
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = NO_METADATA

@@ -23,6 +23,7 @@ from edge.journal import Journal, salvager
 from edge.journal.wake import told
 from edge.listeners import serve_grpc, serve_http, serve_public
 from edge.loader import LoadError, open_components
+from edge.meshing import serve_internal
 from edge.reload import Reloader
 from edge.services import Services, features
 from edge.settings import AppSettings, DaemonSettings
@@ -112,6 +113,7 @@ async def _start(
         await up.enter_async_context(serve_grpc(one.settings, one.app, services.blocks, plan))
         await up.enter_async_context(serve_http(one.settings, one.app, services.blocks, plan))
         await up.enter_async_context(serve_public(one.settings, one.app, services.blocks))
+        await up.enter_async_context(serve_internal(one.settings, one.app, services.blocks, services.mesh, tasks))
         one.app.outbound_ready = True
     up.push_async_callback(_drain, hosted, services, settings.grace)
     reloader = Reloader(plan, loader, services, hosted, tasks, lambda: plan_of(settings, data), restart.set)

@@ -28,6 +28,8 @@ from edge.config.plan import Plan
 from edge.database import Database
 from edge.datadir import DataDir
 from edge.journal import Journal
+from edge.mesh.sidecars import Mesh
+from edge.meshing import Endpoints, make_mesh
 from edge.settings import DaemonSettings
 from edge.tasks import Tasks
 
@@ -69,6 +71,7 @@ class Services:
     attendance: Attendance
     intents: TransactionalOutbox
     outbox: OutboxPump
+    mesh: Mesh
     apps: list[App] = field(default_factory=list)
     learned: list[Learned] = field(default_factory=list)
     turned: list[Turned] = field(default_factory=list)
@@ -112,6 +115,8 @@ class Services:
         """All blocks; pumps start here and stop with the block."""
         gates = Gates(tasks)
         policies = AppPolicies(plan.rules)
+        apps: list[App] = []
+        mesh = make_mesh(plan, database, tasks, settings, data, lambda: apps)
         async with OutboxPump(_all_parts(parts), journal, tasks, gates.pressure) as outbox:
             pubsub = PubSubService(parts, outbox, policies.outbound("pubsub"))
             outputs = OutputBindings(parts, outbox, policies.outbound("bindings"))
@@ -126,43 +131,45 @@ class Services:
                 state=StateService(parts, policies.outbound("state"), intents),
                 pubsub=pubsub,
                 secrets=SecretService(parts, lambda app, store: scopes.get(store), policies.outbound("secretstores")),
-                invoke=InvokeService(),
+                invoke=InvokeService(policies, Endpoints(plan, parts, settings), mesh),
                 metadata=MetadataService(parts, features(plan)),
                 health=HealthService(),
                 bindings=outputs,
                 subscriptions=subscriptions,
             )
             attendance = Attendance(parts, database, tasks, data.path, policies, ttl="ActorStateTTL" in features(plan))
-            services = cls(blocks, subscriptions, inputs, tasks, attendance, intents, outbox)
+            services = cls(blocks, subscriptions, inputs, tasks, attendance, intents, outbox, mesh, apps)
             services.learned.append(attendance.learned)
             services.turned.append(attendance.turned)
-            blocks.configuration, blocks.lock, blocks.crypto = services.stores(parts)
+            blocks.configuration, blocks.lock, blocks.crypto = services.stores(parts, policies)
             blocks.conversation = services.conversation(parts, policies)
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
             blocks.workflow = OnDemand(lambda: services.workflows(database, plan))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
             yield services
+            await mesh.close()
+            await blocks.invoke.close()
             if blocks.configuration.made:
                 await blocks.configuration.close()
 
     @staticmethod
-    def stores(parts: Parts) -> tuple[OnDemand, OnDemand, OnDemand]:
+    def stores(parts: Parts, policies: AppPolicies) -> tuple[OnDemand, OnDemand, OnDemand]:
         """Configuration, locks and cryptography, which few apps use."""
 
         def configuration() -> Any:
             from edge.blocks.configuration import ConfigurationService
 
-            return ConfigurationService(parts)
+            return ConfigurationService(parts, policies.outbound("configuration"), policies.inbound("configuration"))
 
         def lock() -> Any:
             from edge.blocks.lock import LockService
 
-            return LockService(parts)
+            return LockService(parts, policies.outbound("lock"))
 
         def crypto() -> Any:
             from edge.blocks.crypto import CryptoService
 
-            return CryptoService(parts)
+            return CryptoService(parts, policies.outbound("crypto"))
 
         return OnDemand(configuration), OnDemand(lock), OnDemand(crypto)
 

@@ -18,7 +18,7 @@ from edge.channel.grpc_fields import custom, invoke_fields, to_headers
 from edge.channel.grpc_subscribe import read_subscriptions
 from edge.channel.jobs import job_any
 from edge.channel.tls import unverified
-from edge.errors import Grpc
+from edge.errors import HTTP_STATUS, Grpc
 from edge.http1.messages import BodyTooLarge
 from edge.model import (
     BindingEvent,
@@ -46,10 +46,6 @@ UNHEALTHY = "rpc error: code = Internal desc = app is not in a healthy state"
 SUBSCRIBE_DELAYS = (0.5, 0.75, 1.0)  # as over HTTP
 DIAL_TIMEOUT = 0.5
 LARGEST_ANSWER = 4 << 20
-HTTP_STATUS = {
-    0: 200, 1: 408, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 13: 500, 14: 503, 15: 500,
-    16: 401,
-}  # fmt: skip
 
 
 class GrpcChannel:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from edge.app import Delivery
-from edge.errors import Grpc
+from edge.errors import Grpc, go_name
 from edge.model import Status
 from edge.rpc.pb import status_pb2
 from edge.rpc.pb.pool import POOL
@@ -18,19 +18,11 @@ log = logging.getLogger("dapr.runtime.processor.pubsub.subscription.grpc")
 SUCCESS = Delivery(Status.SUCCESS)
 RETRIABLE = "retriable error occurred"
 DIALING = 'connection error: desc = "transport: Error while dialing: '
-GO_NAMES: dict[int, str] = {
-    Grpc.OK: "OK", Grpc.CANCELLED: "Canceled", Grpc.UNKNOWN: "Unknown", Grpc.INVALID_ARGUMENT: "InvalidArgument",
-    Grpc.DEADLINE_EXCEEDED: "DeadlineExceeded", Grpc.NOT_FOUND: "NotFound", Grpc.ALREADY_EXISTS: "AlreadyExists",
-    Grpc.PERMISSION_DENIED: "PermissionDenied", Grpc.RESOURCE_EXHAUSTED: "ResourceExhausted",
-    Grpc.FAILED_PRECONDITION: "FailedPrecondition", Grpc.ABORTED: "Aborted", Grpc.OUT_OF_RANGE: "OutOfRange",
-    Grpc.UNIMPLEMENTED: "Unimplemented", Grpc.INTERNAL: "Internal", Grpc.UNAVAILABLE: "Unavailable", Grpc.DATA_LOSS: "DataLoss",
-    Grpc.UNAUTHENTICATED: "Unauthenticated",
-}  # fmt: skip
 
 
 def wording(error: RpcError) -> str:
     """An error status as grpc-go prints it."""
-    return f"rpc error: code = {GO_NAMES.get(error.code, f'Code({error.code})')} desc = {error.message}"
+    return f"rpc error: code = {go_name(error.code)} desc = {error.message}"
 
 
 def unreachable(error: RpcError) -> bool:

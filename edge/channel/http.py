@@ -49,10 +49,10 @@ class HttpChannel:
     client: what sends the requests (HTTP/1.1 unless given).
     """
 
-    def __init__(self, app: App, client: HttpClient | None = None) -> None:
+    def __init__(self, app: App, client: HttpClient | None = None, exchange: Exchange | None = None) -> None:
         self.app = app
         self.probe_failure = ""
-        self._exchange = Exchange(app, client)
+        self._exchange = exchange or Exchange(app, client)
         self._targets: dict[str, str] = {}
         self._token = [("Dapr-Api-Token", app.app_token)] if app.app_token else []
 
@@ -173,7 +173,7 @@ class HttpChannel:
         if request.grpc and request.method not in VERBS:
             raise AppUnavailable(NO_VERB)
         method = request.method if request.method in VERBS else "POST"
-        target = self._method_target(request.path, request.query)
+        target = self.target(request.path, request.query)
         head, zipping = self._invoke_head(method, request)
         slots = self._exchange.slots
         if slots is not None:
@@ -195,8 +195,9 @@ class HttpChannel:
         fields = forwarded(request.headers)
         if request.content_type:
             fields.append(("Content-Type", request.content_type))
-        if self._token:
-            fields = [item for item in fields if item[0] != "Dapr-Api-Token"] + self._token
+        if own := self.own_fields():
+            names = {name for name, _ in own}
+            fields = [item for item in fields if item[0] not in names] + own
         if "traceparent" not in given:
             fields.append(("Traceparent", NO_TRACE))
         agent = given.get("user-agent", AGENT[1])
@@ -210,6 +211,14 @@ class HttpChannel:
         head += sorted(fields, key=by_name)
         zipping = "accept-encoding" not in given and "range" not in given and method != "HEAD"
         return [*head, GZIP] if zipping else head, zipping
+
+    def target(self, path: str, query: str) -> str:
+        """The request target of an invocation."""
+        return self._method_target(path, query)
+
+    def own_fields(self) -> Fields:
+        """Headers that an invocation gets here, whatever the caller sent of these names."""
+        return self._token
 
     # --- probes
     async def reachable(self) -> bool:

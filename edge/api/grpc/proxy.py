@@ -5,15 +5,19 @@ from __future__ import annotations
 from edge.api.grpc.call import Call, RpcError
 from edge.api.grpc.rpcs import DAPR
 from edge.app import AppUnavailable
+from edge.blocks.invoke import InvokeFailed
 from edge.errors import Grpc
 from edge.rpc.call import StreamCall
 from edge.rpc.proxy import forward as pass_on
+from edge.rpc.proxy import forward_guarded as pass_on_guarded
 from edge.rpc.status import metadata
 
 CALLEE, APP_ID = "dapr-callee-app-id", "dapr-app-id"
 TOKEN = "dapr-api-token"
 NO_TARGET = "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
 UNKNOWN_METHOD = "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found"
+STAMPED = frozenset((CALLEE, "dapr-caller-app-id"))
+TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
 NOT_PASSED = frozenset((":authority", "content-type", "user-agent", TOKEN, APP_ID, "grpc-accept-encoding"))
 
 
@@ -31,8 +35,16 @@ async def forward(call: Call, wire: StreamCall) -> None:
     names = dict(reversed([(name, value) for name, value in call.metadata if isinstance(value, str)]))
     target = names.get(CALLEE) or names.get(APP_ID, "")
     try:
-        found = await call.blocks.invoke.grpc_target(call.app, target)
+        found = await call.blocks.invoke.grpc_target(call.app, target, wire.path)
+    except InvokeFailed as error:
+        raise RpcError(error.code, error.text) from error
     except AppUnavailable as error:
         raise RpcError(Grpc.UNKNOWN, str(error)) from error
     passed = [field for field in metadata(wire.head.fields) if field[0] not in NOT_PASSED]
-    await pass_on(wire, found.channel, wire.path, [*passed, *found.metadata])
+    if not found.local:
+        passed = [field for field in passed if field[0] not in STAMPED]
+    fields = [*passed, *found.metadata]
+    if found.policy is None:
+        return await pass_on(wire, found.channel, wire.path, fields)
+    stream = names.get("dapr-stream", "").lower() in TRUE
+    await pass_on_guarded(wire, found.channel, wire.path, fields, found.policy, stream=stream)

@@ -1,0 +1,1 @@
+"""Name resolvers, one module each."""

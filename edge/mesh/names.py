@@ -1,0 +1,110 @@
+"""Where other apps' sidecars are: the name resolver that the configuration names, mDNS unless it says otherwise.
+
+A resolver is opened when the daemon's internal ports are known; one that fails is logged and tried again at the next call, as no app of
+this daemon needs it (daprd logs it and goes on without). Source: dapr pkg/runtime/runtime.go initNameResolution @1.18.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edge import registry, spec
+from edge.app import AppUnavailable
+from edge.blocks.invoke import NO_HOST
+from edge.component import Context, NameResolver
+from edge.config.configuration import NameResolution
+from edge.errors import ComponentError
+from edge.model import Address
+
+log = logging.getLogger("dapr.runtime")
+DEFAULT = "mdns"
+TRUE, FALSE = "true", "false"
+
+
+class Names:
+    """The resolver of one daemon. lend: the component's context by its name."""
+
+    def __init__(self, settings: NameResolution, lend: Callable[[str], Context]) -> None:
+        self._settings, self._lend = settings, lend
+        self._type = f"nameresolution.{settings.component or DEFAULT}"
+        self._resolver: NameResolver | None = None
+        self._own: dict[str, Address] = {}
+        self._opening = asyncio.Lock()
+
+    async def announce(self, app_id: str, address: Address) -> None:
+        """Let others find an app of this daemon; a failure is logged."""
+        if self._resolver is None:
+            self._own[app_id] = address
+            await self._open()
+        elif app_id not in self._own:
+            self._own[app_id] = address
+            await self._register(self._resolver, app_id, address)
+
+    async def resolve(self, app_id: str, namespace: str) -> Address:
+        """Raises AppUnavailable."""
+        resolver = await self._open()
+        if resolver is None:
+            raise AppUnavailable(NO_HOST)
+        try:
+            return await resolver.resolve(app_id, namespace)
+        except (ComponentError, OSError) as error:
+            raise AppUnavailable(str(error)) from None
+
+    def forget(self, app_id: str, address: Address) -> None:
+        """Nobody answers at that address any more."""
+        if (forget := getattr(self._resolver, "forget", None)) is not None:
+            forget(app_id, address)
+
+    async def close(self) -> None:
+        """Take back what was announced."""
+        if self._resolver is not None:
+            await self._resolver.close()
+            self._resolver = None
+
+    async def _open(self) -> NameResolver | None:
+        async with self._opening:
+            if self._resolver is None:
+                try:
+                    self._resolver = await self._make()
+                except (ComponentError, OSError, ImportError, registry.UnknownComponent) as error:
+                    log.error("error initializing name resolution %s: %s", self._type, error)
+                    return None
+                log.info("Initialized name resolution to %s", self._settings.component or DEFAULT)
+                for app_id, address in self._own.items():
+                    await self._register(self._resolver, app_id, address)
+            return self._resolver
+
+    async def _make(self) -> NameResolver:
+        cls: Any = registry.load(self._type, self._settings.version or "v1")
+        metadata, problems = spec.parse(cls.Metadata, texts(self._settings.configuration))
+        if fatal := [problem.message for problem in problems if problem.fatal]:
+            raise ComponentError("; ".join(fatal))
+        resolver: NameResolver = cls(metadata, self._lend(self._type))
+        await resolver.open()
+        return resolver
+
+    async def _register(self, resolver: NameResolver, app_id: str, address: Address) -> None:
+        try:
+            await resolver.register(app_id, address)
+        except (ComponentError, OSError) as error:
+            log.error("name resolution: %s could not be announced at %s:%d: %s", app_id, address.host, address.port, error)
+
+
+def texts(configuration: Any) -> Mapping[str, str]:
+    """`spec.nameResolution.configuration` as a component's metadata: values as texts, structures as JSON."""
+    if not isinstance(configuration, Mapping):
+        return {}
+    return {str(name): _text(value) for name, value in configuration.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return TRUE if value else FALSE
+    if isinstance(value, str | int | float):
+        return str(value)
+    import json  # a structure is rare
+
+    return json.dumps(value)

@@ -1,0 +1,144 @@
+"""Invocation of apps that are not the caller's own: hosted here without a network hop, else through the other sidecar's internal port.
+
+Either way the callee's access list decides, and the app sees the same. Source: dapr pkg/api/grpc/daprinternal.go, pkg/messaging @1.18.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edge.app import App, AppUnavailable
+from edge.blocks.invoke import GrpcTarget, InvokeFailed, invoke_own
+from edge.blocks.names import normal_method
+from edge.errors import Grpc
+from edge.mesh.access import NO_VERB, AccessList, Identity
+from edge.mesh.forwarded import Origin
+from edge.mesh.names import Names
+from edge.model import InvokeRequest, InvokeResponse
+
+if TYPE_CHECKING:
+    from edge.mesh.remote import Remotes, Tls
+    from edge.rpc.client import Channel
+
+HTTP = ("http", "https", "h2c")
+TOKEN = "dapr-api-token"
+
+
+class Mesh:
+    """Implements `edge.blocks.invoke.Sidecars` for all apps of the daemon.
+
+    apps: those hosted here. access: an app's access list. identity: how an app of this daemon is known to access lists.
+    tls: how to speak to other sidecars.
+    """
+
+    def __init__(
+        self,
+        apps: Callable[[], Sequence[App]],
+        names: Names,
+        access: Callable[[App], AccessList],
+        identity: Callable[[App], Identity],
+        tls: Tls | None = None,
+    ) -> None:
+        self._apps, self.names, self._access, self._identity, self._tls = apps, names, access, identity, tls
+        self._origin = Origin()
+        self._remotes: Remotes | None = None
+        self._links: dict[str, Any] = {}
+
+    async def invoke(self, app: App, app_id: str, namespace: str, request: InvokeRequest) -> InvokeResponse:
+        """Raises AppUnavailable, InvokeFailed."""
+        callee = self.hosted(app_id, namespace)
+        address = None if callee is not None else await self.names.resolve(app_id, namespace)
+        request = replace(request, headers=self._origin.stamped(request.headers, app, app_id))
+        if callee is not None or address is None:
+            assert callee is not None
+            return await self.deliver(callee, self._identity(app), request)
+        from edge.mesh import remote  # protobuf and HTTP/2 come with the first call of another sidecar
+
+        try:
+            return await remote.call(await self._connections().channel(app, address, app_id, namespace), request)
+        except InvokeFailed as error:
+            if error.code in (Grpc.UNAVAILABLE, Grpc.UNAUTHENTICATED):
+                self.names.forget(app_id, address)
+            raise
+
+    async def deliver(self, callee: App, caller: Identity | None, request: InvokeRequest) -> InvokeResponse:
+        """Call a hosted app for another app. Raises InvokeFailed with the texts of daprd's internal server."""
+        if callee.channel is None:
+            raise InvokeFailed(Grpc.INTERNAL, "app channel is not initialized")
+        try:
+            path = normal_method(request.path)
+        except ValueError as error:
+            raise InvokeFailed(Grpc.INVALID_ARGUMENT, f"invalid method: {error}") from None
+        self.admit(callee, caller, path, request.method if callee.protocol in HTTP else NO_VERB)
+        try:
+            return await invoke_own(callee, replace(request, path=path))
+        except AppUnavailable as error:
+            raise InvokeFailed(Grpc.INTERNAL, f"error invoking app channel: {error}") from None
+
+    def admit(self, callee: App, caller: Identity | None, method: str, verb: str) -> None:
+        """Raises InvokeFailed PERMISSION_DENIED when the callee's access list does not let the caller do that."""
+        access = self._access(callee)
+        if not access.open and (why := access.denied(caller, method, verb)) is not None:
+            raise InvokeFailed(Grpc.PERMISSION_DENIED, why)
+
+    # --- gRPC calls, passed on as they are
+    async def grpc_target(self, app: App, app_id: str, namespace: str, method: str) -> GrpcTarget:
+        """Raises AppUnavailable, InvokeFailed."""
+        if app_id == app.id and namespace == app.namespace:
+            return self.own_target(app)
+        ids = (("dapr-caller-app-id", app.id), ("dapr-callee-app-id", app_id))
+        callee = self.hosted(app_id, namespace)
+        if callee is not None:
+            return self.hosted_target(callee, self._identity(app), method, ids)
+        address = await self.names.resolve(app_id, namespace)
+        return GrpcTarget(await self._connections().channel(app, address, app_id, namespace), ids)
+
+    def hosted_target(self, callee: App, caller: Identity | None, method: str, fields: Sequence[tuple[str, str]] = ()) -> GrpcTarget:
+        """A hosted app as the target of another app's call. Raises InvokeFailed."""
+        try:
+            normal = normal_method(method)
+        except ValueError as error:
+            raise InvokeFailed(Grpc.INVALID_ARGUMENT, f"invalid method: {error}") from None
+        self.admit(callee, caller, normal, NO_VERB)
+        return replace(self.own_target(callee), metadata=(*fields, *self.own_target(callee).metadata))
+
+    def own_target(self, app: App) -> GrpcTarget:
+        """The app itself, whatever it speaks. Raises AppUnavailable without an app port."""
+        if app.port == 0:
+            raise AppUnavailable("cannot invoke local endpoint: app channel not initialized")
+        token = ((TOKEN, app.app_token),) if app.app_token else ()
+        return GrpcTarget(self._link(app), token, local=True)
+
+    def _link(self, app: App) -> Channel:
+        found: Channel | None = self._links.get(app.id)
+        if found is None:
+            from edge.channel.tls import unverified
+            from edge.rpc.client import Channel, Target
+
+            tls = unverified("h2") if app.protocol in ("grpcs", "https") else None
+            limit = app.max_body_bytes
+            target = Target(app.channel_address, app.port, tls=tls)
+            found = self._links[app.id] = Channel(target, max_receive=limit, max_send=limit)
+        return found
+
+    # --- helpers
+    def hosted(self, app_id: str, namespace: str) -> App | None:
+        """The app of that name in this daemon."""
+        return next((app for app in self._apps() if app.id == app_id and app.namespace == namespace), None)
+
+    def _connections(self) -> Remotes:
+        if self._remotes is None:
+            from edge.mesh.remote import Remotes
+
+            self._remotes = Remotes(self._tls)
+        return self._remotes
+
+    async def close(self) -> None:
+        """End connections, take back announcements."""
+        await self.names.close()
+        if self._remotes is not None:
+            await self._remotes.close()
+        for link in self._links.values():
+            await link.close()
