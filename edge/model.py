@@ -231,7 +231,8 @@ class InvokeRequest:
     """A call to an app. path: without leading slash. headers: lower-case names in order, several allowed.
 
     body: all bytes, or a stream when the caller sent it chunked or long; length: of such a stream, where it is known.
-    grpc: the headers are gRPC metadata. type_url: of the Any that a gRPC caller sent.
+    grpc: the headers are gRPC metadata, and method may be NONE, or "" where the caller gave no HTTP extension. type_url: of the Any that a
+    gRPC caller sent.
     """
 
     method: str

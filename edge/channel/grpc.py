@@ -268,7 +268,7 @@ def _failed(error: RpcError, what: str) -> Delivery:
 
 def _invoke_message(request: InvokeRequest, body: bytes) -> Any:
     verb = request.method if request.method in common_pb2.HTTPExtension.Verb.keys() else "POST"
-    extension = None if verb == "NONE" else common_pb2.HTTPExtension(verb=verb, querystring=request.query)
+    extension = common_pb2.HTTPExtension(verb=verb, querystring=request.query) if request.method else None
     data = {"value": body, "type_url": request.type_url}
     return common_pb2.InvokeRequest(method=request.path, data=data, content_type=request.content_type or "", http_extension=extension)
 

@@ -38,6 +38,7 @@ from edge.received import NO_TRACE, Received, bulk_body, bulk_entry, trace_heade
 
 log = logging.getLogger("dapr.runtime.channel.http")
 VERBS = BODILESS | {"POST", "PUT", "PATCH", "TRACE"}
+NO_EXTENSION = "rpc error: code = InvalidArgument desc = missing HTTP extension field"
 NO_VERB = "rpc error: code = InvalidArgument desc = invalid HTTP verb"
 UNHEALTHY = "rpc error: code = Internal desc = app is not in a healthy state"
 SUBSCRIBE_DELAYS = (0.5, 0.75, 1.0)  # Dapr's built-in initialisation retries: exponential from 0.5 s, at most 1 s, 3 times
@@ -171,7 +172,7 @@ class HttpChannel:
         if self.app.health_check is not None and not self.app.healthy:
             raise AppUnavailable(UNHEALTHY)
         if request.grpc and request.method not in VERBS:
-            raise AppUnavailable(NO_VERB)
+            raise AppUnavailable(NO_VERB if request.method else NO_EXTENSION)
         method = request.method if request.method in VERBS else "POST"
         target = self.target(request.path, request.query)
         head, zipping = self._invoke_head(method, request)

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from edge.errors import STATE_NOT_CONFIGURED, STATE_NOT_FOUND, EdgeError, Grpc
+from edge.errors import PUBSUB_NOT_FOUND, STATE_NOT_CONFIGURED, STATE_NOT_FOUND, EdgeError, Grpc
 from edge.rpc.pb import any_pb2, error_details_pb2, status_pb2
 from edge.rpc.status import RpcError
 
 log = logging.getLogger("dapr.runtime.grpc.api")
 DOMAIN = "dapr.io"
 LONGEST_VALUE = 63  # of an ErrorInfo metadata value that repeats a body
-PLAIN = (STATE_NOT_CONFIGURED, STATE_NOT_FOUND)  # over HTTP they name the app
+PLAIN = (STATE_NOT_CONFIGURED, STATE_NOT_FOUND, PUBSUB_NOT_FOUND)  # over HTTP they have metadata
+PHRASES = {  # Go's words for a status where they are not Python's
+    413: "Request Entity Too Large", 414: "Request URI Too Long", 416: "Requested Range Not Satisfiable", 418: "I'm a teapot",
+    422: "Unprocessable Entity",
+}  # fmt: skip
 
 
 def render(error: Exception) -> RpcError:
@@ -27,9 +31,9 @@ def render(error: Exception) -> RpcError:
     return RpcError(Grpc.INTERNAL, f"internal error: {type(error).__name__}")
 
 
-def from_http(status: int, body: str, code: int, phrase: str | None = None) -> RpcError:
+def from_http(status: int, body: str, code: int) -> RpcError:
     """An HTTP status as gRPC error: its reason phrase, and an ErrorInfo with number and body."""
-    text = HTTPStatus(status).phrase if phrase is None and status in HTTPStatus._value2member_map_ else phrase or ""
+    text = PHRASES.get(status) or (HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "")
     info = {"http.code": str(status), "http.error_message": body[:LONGEST_VALUE]}
     return RpcError(code, text, _status(code, text, [error_info(text, info)]))
 

@@ -4,37 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge import errors
 from edge.api.grpc.call import Call, RpcError, Unary
 from edge.api.grpc.errors import from_http
 from edge.channel.grpc_fields import to_metadata
-from edge.errors import EdgeError, Grpc
+from edge.errors import Grpc
 from edge.model import InvokeRequest, InvokeResponse
 from edge.received import NO_TRACE
 from edge.rpc.hpack import Field
 from edge.rpc.pb import common_pb2, invoke_pb2
 from edge.rpc.status import encode_bin
 
-MISSING = "rpc error: code = InvalidArgument desc = missing HTTP extension field"
-GRPC = ("grpc", "grpcs")
 BY_STATUS = {
     408: Grpc.CANCELLED, 400: Grpc.INTERNAL, 401: Grpc.UNAUTHENTICATED, 403: Grpc.PERMISSION_DENIED, 404: Grpc.NOT_FOUND,
     409: Grpc.ALREADY_EXISTS, 429: Grpc.RESOURCE_EXHAUSTED, 501: Grpc.UNIMPLEMENTED, 503: Grpc.UNAVAILABLE,
     504: Grpc.DEADLINE_EXCEEDED,
 }  # fmt: skip
 FIRST_FAILURE = 300
-TRACE = ("traceparent", NO_TRACE)
 DROPPED = frozenset(("traceparent", "tracestate", "baggage", "content-type", "user-agent", "grpc-trace-bin"))
 NOT_PASSED = frozenset(("traceparent", "tracestate", "content-type", "grpc-encoding", "grpc-accept-encoding"))
 
 
 async def invoke(call: Call, request: Any) -> Any:
     message = request.message
-    if not message.HasField("http_extension") and request.id and not (request.id == call.app.id and call.app.protocol in GRPC):
-        raise EdgeError(errors.DIRECT_INVOKE, app=request.id, error=MISSING)
     extension = message.http_extension
     asked = InvokeRequest(
-        common_pb2.HTTPExtension.Verb.Name(extension.verb),
+        common_pb2.HTTPExtension.Verb.Name(extension.verb) if message.HasField("http_extension") else "",
         message.method,
         extension.querystring,
         _headers(call),
@@ -48,8 +42,8 @@ async def invoke(call: Call, request: Any) -> Any:
     if answer.grpc_status is None:
         return _from_http(call, answer, body)
     passed = [field for field in answer.headers if field[0] not in NOT_PASSED]
-    call.headers += [TRACE, *passed]
-    trailers = [TRACE, *(field for field in answer.trailers if field[0] not in NOT_PASSED)]
+    call.headers += [_trace(call), *passed]
+    trailers = [_trace(call), *(field for field in answer.trailers if field[0] not in NOT_PASSED)]
     code, text = answer.grpc_status
     if code != Grpc.OK:
         raise RpcError(code, text, answer.grpc_details, trailers)
@@ -60,10 +54,14 @@ async def invoke(call: Call, request: Any) -> Any:
 def _from_http(call: Call, answer: InvokeResponse, body: bytes) -> Any:
     """An HTTP app's answer: its status and headers as metadata, an error status as gRPC's."""
     headers = ((name, value) for name, value in answer.headers if name.lower() not in ("traceparent", "content-length"))
-    call.headers += [TRACE, *to_metadata(headers), ("dapr-http-status", str(answer.status))]
+    call.headers += [_trace(call), *to_metadata(headers), ("dapr-http-status", str(answer.status))]
     if not 200 <= answer.status < FIRST_FAILURE:
         raise from_http(answer.status, body.decode("utf-8", "replace"), BY_STATUS.get(answer.status, Grpc.UNKNOWN))
     return common_pb2.InvokeResponse(data={"value": body}, content_type=answer.content_type or "")
+
+
+def _trace(call: Call) -> Field:
+    return "traceparent", call.traceparent or NO_TRACE
 
 
 def _headers(call: Call) -> list[Field]:

@@ -99,6 +99,7 @@ async def execute_state_transaction(call: Call, request: Any) -> Any:
     store.check_transactional()
     operations: list[SetItem | DeleteItem] = []
     for operation in request.operations:
+        store.stored_key(operation.request.key)  # refused before its type is looked at
         match operation.operationType:
             case "upsert":
                 operations.append(_set_item(operation.request))

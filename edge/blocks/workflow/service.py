@@ -83,7 +83,7 @@ class WorkflowService:
         try:
             await self.manager.terminate(app.id, instance_id, None, recursive=True, wait=False)
         except NoSuchInstance as error:
-            raise EdgeError(errors.WORKFLOW_NOT_FOUND, id=instance_id) from error
+            raise _missing(instance_id, f"failed to submit termination request:: {error}") from error
 
     async def purge(self, app: App, instance_id: str) -> None:
         """Remove an ended instance and its children."""
@@ -91,7 +91,7 @@ class WorkflowService:
         try:
             await self.manager.purge(app.id, instance_id, recursive=True)
         except NoSuchInstance as error:
-            raise EdgeError(errors.WORKFLOW_NOT_FOUND, id=instance_id) from error
+            raise _missing(instance_id, f"failed to purge workflow state: failed to fetch workflow state: {error}") from error
         except NotEnded as error:
             text = f"failed to Purge workflow {instance_id}: failed to purge workflow state: {error}"
             raise EdgeError(errors.WORKFLOW_PURGE, id=instance_id, error=text) from error
@@ -176,3 +176,9 @@ def _info(state: Any) -> WorkflowInfo:
         NAMES[state.workflowStatus],
         properties,
     )
+
+
+def _missing(instance_id: str, cause: str) -> EdgeError:
+    """Dapr gives its text one argument too many, and Go says so."""
+    text = f"unable to find workflow with the provided instance ID: {instance_id}%!(EXTRA *fmt.wrapError={cause})"
+    return EdgeError(errors.WORKFLOW_NOT_FOUND, message=text)
