@@ -140,7 +140,8 @@ def plain(folder: Path, setup: str, *, app: bool = False, **settings: Any) -> di
 def test_nothing_configured(tmp_path: Path) -> None:
     found = plain(tmp_path, "bare-grpc")
 
-    assert set(found) == {f"nothing-configured/{name}" for name in ALONE_ROWS}, ALONE
+    expected = {f"nothing-configured/{name}" for name in ALONE_ROWS}
+    assert set(found) == expected, f"{ALONE}: {[found.get(name, name) for name in set(found) ^ expected]}"
 
 
 def test_api_token(tmp_path: Path) -> None:
