@@ -124,7 +124,7 @@ class PubSubService:
         later), PUBSUB_PUBLISH (the component failed).
         """
         route = self.lookup(app, name, topic, options.metadata)
-        if options.metadata and self.is_raw(route, options.metadata):
+        if options.metadata and self._raw(route, options.metadata):
             message = Message(route.wire_topic, data, options.metadata, id=new_id())
         else:
             message = self._wrapped(app, route, data, options)
@@ -140,7 +140,7 @@ class PubSubService:
     ) -> list[BulkFailure]:
         """Accept many messages; those that failed are returned, the others are accepted. Raises EdgeError as `publish` for all at once."""
         route = self.lookup(app, name, topic, options.metadata)
-        raw = self.is_raw(route, options.metadata)
+        raw = self._raw(route, options.metadata)
         messages = []
         for entry in entries:
             if raw:
@@ -224,8 +224,7 @@ class PubSubService:
         return Message(route.wire_topic, event, options.metadata, id=id_)
 
     @staticmethod
-    def is_raw(route: Route, metadata: Mapping[str, str]) -> bool:
-        """The payload is not to be wrapped. Raises EdgeError PUBSUB_METADATA."""
+    def _raw(route: Route, metadata: Mapping[str, str]) -> bool:
         try:
             return raw_payload(metadata)
         except EventError as error:

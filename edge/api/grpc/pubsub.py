@@ -23,8 +23,7 @@ async def publish_event(call: Call, request: Any) -> Any:
 
 async def bulk_publish_event(call: Call, request: Any) -> Any:
     name, topic, shared = request.pubsub_name, request.topic, dict(request.metadata)
-    block = call.blocks.pubsub
-    block.is_raw(block.lookup(call.app, name, topic, shared), shared)  # refused before the entries are looked at
+    call.blocks.pubsub.lookup(call.app, name, topic, shared)
     entries, seen = [], set()
     for entry in request.entries:
         if not entry.entry_id or entry.entry_id in seen:
@@ -36,7 +35,7 @@ async def bulk_publish_event(call: Call, request: Any) -> Any:
         seen.add(entry.entry_id)
         metadata = {**shared, **dict(entry.metadata)} if entry.metadata else {}
         entries.append(BulkEntry(entry.entry_id, entry.event, entry.content_type, metadata))
-    failures = await block.publish_bulk(call.app, name, topic, entries, _options(call, "", shared))
+    failures = await call.blocks.pubsub.publish_bulk(call.app, name, topic, entries, _options(call, "", shared))
     if failures:
         text = failures[0].error
         info = {"error": text, "topic": topic}
