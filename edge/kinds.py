@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edge.record import record
-from edge.spec import meta
+from edge.spec import Duration, Size, meta
 
 DURABILITY = "When a message counts as accepted, where a broker acknowledges: on disk or with the broker, on disk, with the broker."
 
@@ -24,8 +24,33 @@ class StateFields:
     outbox_discard_when_missing_state: bool = meta(False, doc="Outbox: drop an internal message whose transaction was not committed.")
 
 
+WHEN_FULL = (
+    "Journal, when a limit is reached: `reject` (HTTP 507, gRPC RESOURCE_EXHAUSTED; inbound: the broker keeps it), `drop-oldest`, "
+    "`drop-newest`, `keep-last` (always only the newest of a topic), `downsample` (from half full on one of ten, then drop-oldest)."
+)
+TOPICS = (
+    "Journal, for topics (MQTT filters) with limits of their own: `filter=option:value,…;filter=…`; options maxMessages, maxBytes, maxAge, "
+    "whenFull, every (downsample keeps one of so many) and priority (higher is sent first)."
+)
+DEDUPE = "Window in which an event with a known source and id is taken once, in and out (everything is written to disk then); 0 = off."
+
+
 @record
-class PubSubFields:
+class JournalFields:
+    """Of every component whose messages the journal keeps (edge/journal/keeping.py). Limits hold for each direction; 0 = none."""
+
+    durability: str = meta("either", doc=DURABILITY, choices=("either", "journal", "broker"))
+    journal_max_messages: int = meta(0, doc="Journal: most messages that wait for the broker, or for an app.", least=0)
+    journal_max_bytes: Size = meta(Size(0), doc="Journal: most bytes that wait.", least=0)
+    journal_max_age: Duration = meta(Duration(0), doc="Journal: how long a message may wait, in time that the device is up.", least=0)
+    journal_when_full: str = meta("reject", doc=WHEN_FULL, choices=("reject", "drop-oldest", "drop-newest", "keep-last", "downsample"))
+    journal_topics: str = meta("", doc=TOPICS, example="alarms/#=priority:9;telemetry/#=whenFull:keep-last")
+    journal_rate: float = meta(0.0, doc="Journal: most messages of a backlog that are sent in a second; 0 = no limit.", least=0)
+    dedupe: Duration = meta(Duration(0), doc=DEDUPE, least=0)
+
+
+@record
+class PubSubFields(JournalFields):
     """Of every `pubsub.*`."""
 
     consumer_id: str = meta("", name="consumerID", doc="Identity towards the broker (group, client id); default: the app id.")
@@ -33,16 +58,14 @@ class PubSubFields:
     subscription_scopes: str = meta("", doc="Topics an app may subscribe, written the same way.")
     allowed_topics: tuple[str, ...] = meta((), doc="If given, no other topic can be used.")
     protected_topics: tuple[str, ...] = meta((), doc="Topics only for apps that a scope names for them.")
-    durability: str = meta("either", doc=DURABILITY, choices=("either", "journal", "broker"))
 
 
 @record
-class BindingFields:
+class BindingFields(JournalFields):
     """Of every `bindings.*`."""
 
     direction: str = meta("", doc="`input`, `output` or both, comma separated; empty = what the type can and the app wants.")
     route: str = meta("", doc="Path of the app that gets input events; default: the component's name.")
-    durability: str = meta("either", doc=DURABILITY, choices=("either", "journal", "broker"))
 
 
 @record

@@ -20,6 +20,7 @@ from edge.config.plan import Plan
 from edge.config.resources import Component as Resource
 from edge.config.secrets import Identity, PlaceholderError, needs_store, resolve
 from edge.errors import ComponentError
+from edge.journal.keeping import keeping
 from edge.kinds import fields_of
 from edge.spec import Problem
 
@@ -191,6 +192,8 @@ def build(resource: Resource, properties: Mapping[str, str], context: Context) -
     for problem in problems:
         if not problem.fatal:
             log.warning("Component %s: %s: %s", resource.log_name, resource.at(problem.field), problem.message)
+    if resource.kind in ("pubsub", "bindings"):
+        _check_keeping(resource, properties)
     if fatal := [problem for problem in problems if problem.fatal]:
         raise ComponentError("; ".join(f"{problem.message} ({resource.at(problem.field)})" for problem in fatal))
     return cls(metadata, context)
@@ -203,6 +206,14 @@ def _part(resource: Resource, component: Component, properties: Mapping[str, str
         low[NAMESPACE_SCOPED] = "true"
     secrets = {entry.name.lower(): entry.secret[0] for entry in resource.metadata if entry.secret[0]}
     return Part(resource.name, resource.type.lower(), resource.version, component, low, resource.scopes, secret_names=secrets)
+
+
+def _check_keeping(resource: Resource, properties: Mapping[str, str]) -> None:
+    """What the journal is told of the component. Raises ComponentError."""
+    try:
+        keeping({name.lower(): text for name, text in properties.items()})
+    except ValueError as error:
+        raise ComponentError(f"{error} ({resource.at('journalTopics')})") from None
 
 
 def check(plan: Plan) -> list[Problem]:

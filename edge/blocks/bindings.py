@@ -22,6 +22,7 @@ from edge.component import Unsubscribe
 from edge.errors import ComponentError, EdgeError, Unavailable
 from edge.goscanner import JsonError
 from edge.journal import Journal
+from edge.journal.keeping import keeping
 from edge.model import BindingEvent, BindingResult, Message
 from edge.resiliency import TimedOut
 from edge.tasks import Tasks
@@ -247,7 +248,9 @@ class InputBindings:
         if not journalled:
             reading.readers[part.name] = _Reader(None, await part.component.read(courier.at_once))
             return
-        settings = LaneSettings(f"in-binding/{app.id}/{part.name}", part.properties.get("durability", "either").lower())
+        name, kept = f"in-binding/{app.id}/{part.name}", keeping(part.properties)
+        kept.bind(self._journal, name)
+        settings = LaneSettings(name, part.properties.get("durability", "either").lower(), keeping=kept)
         lane = SingleLane(settings, courier, self._journal, self._gates.of(app), self._tasks)
         try:
             stop = await part.component.read(_into(lane, part.name))

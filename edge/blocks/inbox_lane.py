@@ -16,6 +16,7 @@ from edge.blocks.outcome import End, Outcome
 from edge.crash import reach
 from edge.errors import Closed, ComponentError, Unavailable
 from edge.journal import Entry, Journal
+from edge.journal.keeping import Keeping
 from edge.model import Message
 from edge.record import record
 from edge.tasks import Tasks
@@ -32,13 +33,14 @@ FULL_DELAY = 1.0
 class LaneSettings:
     """name: of the journal's lane. ordered: a message that fails holds back those behind it.
 
-    hold: seconds for which a message may be without a row in mode either.
+    hold: seconds for which a message may be without a row in mode either. keeping: limits and dedupe of the component.
     """
 
     name: str
     mode: str = "either"
     ordered: bool = False
     hold: float = HOLD
+    keeping: Keeping = Keeping()
 
 
 class Item:
@@ -74,7 +76,10 @@ class InLane:
 
     def __init__(self, settings: LaneSettings, journal: Journal, gate: Gate, tasks: Tasks) -> None:
         self.name, self.ordered, self._hold = settings.name, settings.ordered, settings.hold
+        self._keeping = settings.keeping
         self.mode = settings.mode if settings.mode in MODES else "either"
+        if self._keeping.dedupe and self.mode != "none":
+            self.mode = "journal"  # a key is known if and only if its message was stored
         self._journal, self._gate, self._tasks = journal, gate, tasks
         self._loop = asyncio.get_running_loop()
         self._items: dict[Item, None] = {}
@@ -119,12 +124,16 @@ class InLane:
         reach("before-inbox-put")
         try:
             if crowded:  # tasks start in the order of their making
-                await asyncio.gather(self._write_overdue(bare), self._journal.put(self.name, message))
+                await asyncio.gather(self._write_overdue(bare), self._store(message))
             else:
-                await self._journal.put(self.name, message)
+                await self._store(message)
         finally:
             self._puts -= 1
         reach("after-inbox-put")
+
+    async def _store(self, message: Message) -> None:
+        keys = self._keeping.keys(self.name, (message,))
+        await self._journal.put(self.name, message, keys=keys, remember=self._keeping.dedupe)
 
     # --- rows
     def _on_sweep(self) -> None:

@@ -14,6 +14,7 @@ from edge.blocks.inbox_lane import InLane
 from edge.component import Unsubscribe
 from edge.errors import Closed, ComponentError
 from edge.journal import Journal
+from edge.journal.keeping import keeping
 from edge.model import Message, Rule, Subscription
 from edge.tasks import Tasks
 
@@ -32,6 +33,8 @@ class Intake:
         self.lane: InLane | None = None
         self.part, self._topic, self._metadata, self._app_id = part, topic, metadata, app_id
         self._journal, self._tasks = journal, tasks
+        self._keeping = keeping(part.properties)
+        self._keeping.bind(journal, name[: len(name) - len(topic)] if name.endswith(topic) else name)
         self._unsubscribe: Unsubscribe | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closed = False
@@ -78,7 +81,8 @@ class Intake:
         elif self._closed:
             raise Closed(f"{self.name} is not subscribed any more")
         else:
-            await self._journal.put(self.name, message)
+            keys = self._keeping.keys(self.name, (message,))
+            await self._journal.put(self.name, message, keys=keys, remember=self._keeping.dedupe)
 
     async def close(self) -> None:
         """Unsubscribe; calls of the app under way are cut, their messages stay. Idempotent."""

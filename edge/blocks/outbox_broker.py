@@ -16,16 +16,20 @@ from typing import Protocol
 
 from edge.app import Part
 from edge.blocks.outbox_lane import Lane, Send
+from edge.blocks.pace import Pace
 from edge.component import Sender
 from edge.crash import reach
 from edge.errors import Closed, ComponentError, Unavailable
-from edge.journal import Entry, Journal
+from edge.journal import REMEMBER, Entry, Journal
+from edge.journal.keeping import keeping
 from edge.model import Message
 from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.runtime.pubsub.publisher")
 MODES = ("either", "journal", "broker")
 WINDOW, LANE_WINDOW = 128, 64
+BACKLOG_WINDOW = 96
+"""The rest of the window is for what is published now: a topic without a backlog does not wait for those that have one."""
 MOST_LANES = 4096
 HOLD = 0.05
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
@@ -48,6 +52,9 @@ class Broker:
         self._prefix, self._target = prefix, target
         self._send = target.send if isinstance(target, Sender) else None
         self._journal, self._tasks = journal, tasks
+        self._keeping = keeping(part.properties)
+        self._keeping.bind(journal, prefix)
+        self._pace = Pace(self._keeping.rate)
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[str, Lane] = {}
         self._ready: dict[str, None] = {}
@@ -60,15 +67,29 @@ class Broker:
         self._task = tasks.spawn(f"outbox[{part.name}]", self._run)
 
     # --- accepting
-    async def accept(self, messages: tuple[Message, ...]) -> None:
-        """Return when all are on disk or with the broker."""
+    async def accept(self, messages: tuple[Message, ...], key: str = "") -> None:
+        """Return when all are on disk or with the broker. key: of a single message, "" = none; one that is known is not taken again."""
         lane = self._lane(self._prefix + messages[0].topic)
-        if self.mode == "broker":
+        if key or self._keeping.dedupe:
+            await self._take_once(lane, messages, key)
+        elif self.mode == "broker":
             await self._through(messages)
         elif self.mode == "journal" or self._offline or len(self._flying) + len(messages) > WINDOW or lane.is_behind():
             await lane.put(messages)
         else:
             await self._race(lane, messages)
+
+    async def _take_once(self, lane: Lane, messages: tuple[Message, ...], key: str) -> None:
+        """Messages with keys always get rows: a key is known if and only if its message is."""
+        keys, remember = ((key,), REMEMBER) if key else (self._keeping.keys(self._prefix, messages), self._keeping.dedupe)
+        if self.mode != "broker":
+            await lane.put(messages, keys, remember)
+            return
+        for message, one in zip(messages, keys, strict=True):
+            if one:
+                await self._journal.once(one, remember, partial(self._through, (message,)))
+            else:
+                await self._through((message,))
 
     async def _through(self, messages: tuple[Message, ...]) -> None:
         try:
@@ -248,9 +269,10 @@ class Broker:
 
     def _fill(self) -> None:
         """Start what the window has room for, a turn to each lane that has something."""
-        for name in tuple(self._ready):
-            room = WINDOW - len(self._flying)
+        for name in self._in_turn():
+            room = min(BACKLOG_WINDOW - len(self._flying), self._pace.room())
             if room <= 0 or self._offline:
+                self._pace.again(self._event.set)
                 return
             lane = self._lane(name)
             del self._ready[name]
@@ -260,7 +282,15 @@ class Broker:
             entries = self._journal.take_now(name, room) if room > 0 else []
             if room <= 0 or len(entries) == room:
                 self._ready[name] = None
+            self._pace.spend(len(entries))
             self._send_all(lane, entries)
+
+    def _in_turn(self) -> list[str]:
+        """Lanes that have something: the highest priority first, else in turn."""
+        if not self._keeping.topics:
+            return list(self._ready)
+        cut = len(self._prefix)
+        return sorted(self._ready, key=lambda name: -self._keeping.priority(name[cut:]))
 
     def _send_all(self, lane: Lane, entries: list[Entry]) -> None:
         now = self._loop.time()
@@ -293,6 +323,7 @@ class Broker:
             self._ready.clear()
             await asyncio.sleep(0.01)
         self._task.cancel()
+        self._pace.close()
         for handle in (self._sweep, *(lane.waiting for lane in self._lanes.values())):
             if handle is not None:
                 handle.cancel()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
-from edge.journal import Entry, Journal
+from edge.journal import REMEMBER, Entry, Journal
 from edge.model import Message
 
 
@@ -68,12 +69,12 @@ class Lane:
         elif send in self.sends:
             self.sends.remove(send)
 
-    async def put(self, messages: tuple[Message, ...]) -> None:
-        """Write rows, behind those of the messages in flight. Raises Full, Unavailable, Closed."""
+    async def put(self, messages: tuple[Message, ...], keys: Sequence[str] = (), remember: float = REMEMBER) -> None:
+        """Write rows, behind those of the messages in flight. keys: see `Journal.put`. Raises Full, Unavailable, Closed."""
         if bare := [send for send in self.sends if send.bare]:
             await self.write(bare)
         self.behind = True
-        await self._journal.put(self.name, *messages)
+        await self._journal.put(self.name, *messages, keys=keys, remember=remember)
 
     async def write(self, sends: list[Send]) -> list[Send]:
         """Give messages in flight their rows; they stay in flight. Those that landed meanwhile are returned. Raises as `put`."""

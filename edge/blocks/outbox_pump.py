@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +11,7 @@ from edge.app import Part
 from edge.blocks.outbox_broker import Broker
 from edge.blocks.pressure import Pressure
 from edge.component import OutputBinding
-from edge.journal import Journal
+from edge.journal import REMEMBER, Journal
 from edge.model import Message
 from edge.tasks import Tasks
 
@@ -28,13 +28,20 @@ class OutboxPump:
             if getattr(part.component, "journal_out", False):
                 self._add(part)
 
-    async def accept(self, part: Part, *messages: Message) -> None:
-        """Return when all messages (of one topic) are on disk or with the broker. Raises Full, Invalid, Unavailable."""
+    async def accept(self, part: Part, *messages: Message, key: str = "") -> None:
+        """Return when all messages (of one topic) are on disk or with the broker. Raises Full, Invalid, Unavailable.
+
+        key: of a single message: what was accepted with it before is not accepted again, "" = none.
+        """
         broker = self._brokers.get((part.kind, part.name))
         if broker is None or broker.part is not part:
             broker = self._add(part)
-        await broker.accept(messages)
+        await broker.accept(messages, key)
         await self._pressure.ease()
+
+    async def once(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
+        """For what goes past the outbox: see `Journal.once`."""
+        await self._journal.once(key, REMEMBER, work)
 
     def wake(self, part: Part) -> None:
         """See to it that rows in the component's lanes are sent (the broker watches them)."""

@@ -7,7 +7,7 @@ to be waited for, the answer comes when the message is on disk or the broker has
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -29,12 +29,16 @@ BULK_AT_ONCE = 100
 
 @record
 class PublishOptions:
-    """content_type: of the payload, "" = none given. metadata: of the request. traceparent, tracestate: the caller's headers, "" = none."""
+    """content_type: of the payload, "" = none given. metadata: of the request. traceparent, tracestate: the caller's headers, "" = none.
+
+    idempotency_key: a publish that repeats one (to the same topic) is answered with success and not accepted again, "" = none.
+    """
 
     content_type: str = ""
     metadata: Mapping[str, str] = NO_METADATA
     traceparent: str = ""
     tracestate: str = ""
+    idempotency_key: str = ""
 
 
 @record
@@ -58,8 +62,12 @@ class BulkFailure:
 class Outbox(Protocol):
     """What takes messages for brokers that acknowledge (edge/blocks/outbox_pump.py)."""
 
-    async def accept(self, part: Part, *messages: Message) -> None:
-        """Return when all are on disk or with the broker. Raises Full, Invalid."""
+    async def accept(self, part: Part, *messages: Message, key: str = "") -> None:
+        """Return when all are on disk or with the broker. key: see `PublishOptions.idempotency_key`. Raises Full, Invalid."""
+        ...
+
+    async def once(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it unless it was done with that key."""
         ...
 
     def wake(self, part: Part) -> None:
@@ -131,7 +139,10 @@ class PubSubService:
         if not route.allowed:
             raise self._forbidden(app, route)
         try:
-            await self._hand_over(route, message)
+            if options.idempotency_key:
+                await self._hand_over_once(route, message, f"key|{app.id}|{name}|{topic}|{options.idempotency_key}")
+            else:
+                await self._hand_over(route, message)
         except ComponentError as error:
             raise self._failed(route, error) from error
 
@@ -186,6 +197,12 @@ class PubSubService:
             await component.publish(message)
         else:
             await route.policy.run(lambda: component.publish(message))
+
+    async def _hand_over_once(self, route: Route, message: Message, key: str) -> None:
+        if route.part.component.journal_out:
+            await self._outbox.accept(route.part, message, key=key)
+        else:
+            await self._outbox.once(key, lambda: self._hand_over(route, message))
 
     async def _accept_all(self, route: Route, ids: Sequence[str], messages: Sequence[Message]) -> list[BulkFailure]:
         if not messages:

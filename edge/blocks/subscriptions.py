@@ -25,6 +25,7 @@ from edge.blocks.streams import Stop, Streams
 from edge.cel import CelError
 from edge.errors import EdgeError
 from edge.journal import Journal
+from edge.journal.keeping import keeping
 from edge.model import NO_METADATA, BulkTopicEvent, Rule, Subscription, SubscriptionType
 from edge.tasks import Tasks
 
@@ -234,7 +235,7 @@ class SubscriptionManager:
         mode = part.properties.get("durability", "either").lower() if journalled else "none"
         ordered = subscription.metadata.get("ordered", "").lower() in ORDERED
         hold = HOLD if part.component.journal_out else LOCAL_HOLD
-        settings = LaneSettings(name, mode, ordered, hold)
+        settings = LaneSettings(name, mode, ordered, hold, keeping(part.properties))
         if subscription.type is SubscriptionType.STREAMING and not ordered:
             return StreamLane(settings, courier, self._journal, gate, self._tasks)
         if subscription.bulk.enabled:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from edge.database import schema
 from edge.database.connection import DEFAULTS, Options, open_reader, open_writer
-from edge.database.faults import is_busy, translate
+from edge.database.faults import is_busy, no_space, reserve, space_left, translate
 from edge.database.idle import Caretaker
 from edge.database.writer import Job, Outcome, Settle, Unit, Writer
-from edge.errors import Closed
+from edge.errors import Closed, Full
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+LOOK_EVERY = 0.25
 
 
 class Database:
@@ -43,6 +44,7 @@ class Database:
         self._scanner: aiosqlite.Connection | None = None
         self._scanning = asyncio.Lock()
         self._closed = False
+        self._looked, self._short = -LOOK_EVERY, False
         self._writer = Writer(self._name, self._deliver, Caretaker(self.path).tend)
         self._reader: sqlite3.Connection
         self._loop: asyncio.AbstractEventLoop
@@ -176,6 +178,13 @@ class Database:
         timeout = self.options.busy_timeout
         self._scanner = await aiosqlite.Connection(lambda: open_reader(self._target, self._name, self.options, busy_timeout=timeout), 64)
         return self._scanner
+
+    def short(self) -> Full | None:
+        """The error for new work when the disk has only its reserve left, which is for bookkeeping: ends, counters, checkpoints."""
+        now = self._loop.time()
+        if now >= self._looked + LOOK_EVERY:
+            self._looked, self._short = now, space_left(self._name) < reserve(self._name)
+        return no_space(self._name) if self._short else None
 
     def unhealthy(self) -> str | None:
         """Why the last commit failed, None when it did not."""

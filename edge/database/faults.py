@@ -7,6 +7,8 @@ import sqlite3
 
 from edge.errors import Full, Unavailable
 
+RESERVE_BYTES = 16 << 20
+
 
 class Damaged(Unavailable):
     """The file is no database any more, or parts of it cannot be read."""
@@ -54,9 +56,24 @@ def no_space(path: str) -> Full:
     return Full(f"{path}: no space left on the device, nothing was stored; free some and writing goes on by itself")
 
 
+def space_left(path: str) -> int:
+    """Bytes that may be written to the file's disk; very many where that cannot be known."""
+    disk = _disk(path)
+    return 1 << 60 if disk is None else disk.f_bavail * disk.f_frsize
+
+
+def reserve(path: str) -> int:
+    """Bytes of the file's disk that are not for new messages: 16 MiB, on a small one a fiftieth."""
+    disk = _disk(path)
+    return 0 if disk is None else min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 50)
+
+
 def _disk_is_full(path: str) -> bool:
+    return space_left(path) == 0
+
+
+def _disk(path: str) -> os.statvfs_result | None:
     try:
-        disk = os.statvfs(os.path.dirname(path) or ".")  # noqa: PTH120 (hot in no path, but must not fail on odd names)
+        return os.statvfs(os.path.dirname(path) or ".")  # noqa: PTH120 (must not fail on odd names)
     except OSError:
-        return False
-    return disk.f_bavail == 0
+        return None

@@ -6,9 +6,9 @@ import sqlite3
 from pathlib import Path
 
 from edge.journal.entry import Entry, LaneStats, Limits, Policy
-from edge.journal.journal import Journal
+from edge.journal.journal import REMEMBER, Journal
 
-__all__ = ["Entry", "Journal", "LaneStats", "Limits", "Policy", "salvager"]
+__all__ = ["REMEMBER", "Entry", "Journal", "LaneStats", "Limits", "Policy", "salvager"]
 
 
 def salvager(new: sqlite3.Connection, damaged: Path, complete: bool) -> dict[str, int]:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from edge.errors import Closed, ComponentError, Full
 from edge.journal import rows
 from edge.journal.entry import Entry, LaneStats, Limits
 from edge.journal.lane import WINDOW, Lane
-from edge.journal.outgoing import Put, Removal, Written, expire, move, write_all
+from edge.journal.outgoing import FORGET_AT_ONCE, Put, Removal, Written, expire, move, write_all
 from edge.journal.room import Room
 from edge.journal.ttl import outlived
 from edge.model import Message
@@ -48,6 +48,7 @@ class Journal:
         self._flush: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._offset = -self._clock.monotonic()
+        self._once: dict[str, asyncio.Task[None]] = {}
         self._strained = False
         self._closed = False
 
@@ -103,6 +104,8 @@ class Journal:
             raise Closed("the journal is closed")
         if not messages:
             return []
+        if (short := self._database.short()) is not None:
+            raise short
         puts = [(lane, message) for message in messages]
         put = Put(puts, held, self.age_now(), self._loop.create_future(), keys, remember)
         if not held:
@@ -162,6 +165,29 @@ class Journal:
                 self.release(*entries)
         for name in touched:
             self._ready(self._lanes[name])
+
+    async def once(self, key: str, remember: float, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` unless the key is known; it is known once `work` is done, so a crash in between runs it again.
+
+        Calls with a key that is under way wait for that one and share its failure.
+        """
+        running = self._once.get(key)
+        if running is None:
+            if self._database.row_now("SELECT 1 FROM journal_seen WHERE key=? AND until>=?", key, self.age_now()) is not None:
+                return
+            running = self._once[key] = self._loop.create_task(self._run_once(key, remember, work))
+            running.add_done_callback(lambda _: self._once.pop(key, None))
+        await asyncio.shield(running)
+
+    async def _run_once(self, key: str, remember: float, work: Callable[[], Awaitable[None]]) -> None:
+        await work()
+        age = self.age_now()
+
+        def unit(tx: sqlite3.Connection) -> None:
+            rows.forget(tx, age, FORGET_AT_ONCE)
+            rows.remember(tx, key, age, age + remember)
+
+        await self._database.write(unit)
 
     def put_in(self, tx: sqlite3.Connection, lane: str, *messages: Message) -> None:
         """`put` inside a unit of the same database: the messages exist if and only if the unit commits."""
@@ -307,13 +333,13 @@ class Journal:
             self._ready(lane)
 
     # --- limits
-    def set_limits(self, prefix: str, limits: Limits, applies: Callable[[str], bool] | None = None) -> None:
-        """Bound the lanes whose names start with `prefix` (and for whose name applies() is true) together; what was said last counts.
+    def set_limits(self, prefix: str, limits: Limits, topics: Sequence[tuple[Callable[[str], bool], Limits]] = ()) -> None:
+        """Bound the lanes whose names start with `prefix` together; what was set for it before is replaced.
 
-        Limits that were set for the same prefix and function are replaced.
+        topics: limits of their own for lanes whose name behind the prefix fits; the first that fits counts.
         """
-        self._room.bind(prefix, limits, applies)
-        if limits.max_age and self._expiry is None:
+        self._room.bind(prefix, limits, topics)
+        if self._expiry is None and any(one.max_age for one in (limits, *(own for _, own in topics))):
             self._expiry = self._loop.call_later(self._room.expire_every(), self._expire)
 
     def _expire(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from edge.errors import Full
 from edge.journal import rows
@@ -22,17 +22,19 @@ class Room:
 
     def __init__(self, lanes: Mapping[str, Lane]) -> None:
         self._lanes = lanes
-        self._bounds: list[tuple[str, Callable[[str], bool] | None, Bound]] = []
+        self._bounds: list[tuple[str, Bound]] = []
+        self._bound: dict[str, object] = {}
 
-    def bind(self, prefix: str, limits: Limits, applies: Callable[[str], bool] | None) -> None:
+    def bind(self, prefix: str, limits: Limits, topics: Sequence[tuple[Callable[[str], bool], Limits]]) -> None:
         """See `Journal.set_limits`."""
-
-        def covers(name: str) -> bool:
-            return name.startswith(prefix) and (applies is None or applies(name))
-
-        self._bounds = [one for one in self._bounds if one[:2] != (prefix, applies)]
-        self._bounds.append((prefix, applies, Bound(limits, covers)))
-        for *_, bound in self._bounds:
+        wanted = (limits, tuple(topics))
+        if self._bound.get(prefix) == wanted:
+            return
+        self._bound[prefix] = wanted
+        self._bounds = [one for one in self._bounds if one[0] != prefix]
+        self._bounds += [(prefix, Bound(own, _covers(prefix, applies))) for applies, own in topics]
+        self._bounds.append((prefix, Bound(limits, _covers(prefix, None))))
+        for _, bound in self._bounds:
             bound.entries = bound.size_bytes = 0
         for lane in self._lanes.values():
             lane.bound = self.bound_of(lane.name)
@@ -40,12 +42,12 @@ class Room:
                 lane.bound.add(lane.stats.pending, lane.stats.pending_bytes)
 
     def bound_of(self, name: str) -> Bound:
-        """The bound of a lane, what was said last first."""
-        return next((bound for *_, bound in reversed(self._bounds) if bound.applies(name)), UNBOUND)
+        """The bound of a lane: that of the first topic filter that matches, else the component's."""
+        return next((bound for _, bound in self._bounds if bound.applies(name)), UNBOUND)
 
     def expire_every(self) -> float:
         """Seconds between two looks for what is too old."""
-        shortest = min((bound.limits.max_age for *_, bound in self._bounds if bound.limits.max_age), default=MOST_EXPIRY)
+        shortest = min((bound.limits.max_age for _, bound in self._bounds if bound.limits.max_age), default=MOST_EXPIRY)
         return min(MOST_EXPIRY, max(LEAST_EXPIRY, shortest / 4))
 
     def admit(self, lane: Lane, put: Put) -> None:
@@ -105,3 +107,10 @@ class Room:
         if not bound.told:
             bound.told = True
             log.warning("the journal of %s is full: policy %s applies", lane.name, bound.limits.policy.value)
+
+
+def _covers(prefix: str, applies: Callable[[str], bool] | None) -> Callable[[str], bool]:
+    """Lanes of that prefix, whose rest fits."""
+    if applies is None:
+        return lambda name: name.startswith(prefix)
+    return lambda name: name.startswith(prefix) and applies(name[len(prefix) :])

@@ -32,8 +32,17 @@ def parse(cls: type[M], raw: Mapping[str, str], *common: type) -> tuple[M | None
         if problem is not None:
             problems.append(problem)
         values[spec.attribute] = value
+    problems += [problem for one in common for spec in specs(one) if (problem := _wrong(spec, given, owner)) is not None]
     problems += _unknown(raw, [spec for one in (owner, *common) for spec in specs(one)])
     return (None if any(p.fatal for p in problems) else cls(**values)), problems
+
+
+def _wrong(spec: Spec, given: Mapping[str, str], owner: type) -> Problem | None:
+    """What is wrong with a field of the kind that the component does not declare itself."""
+    text = next((given[name] for name in spec.names if name in given), "")
+    if not text or any(set(own.names) & set(spec.names) for own in specs(owner)):
+        return None
+    return _convert(spec, text)[1]
 
 
 def _fold(raw: Mapping[str, str]) -> tuple[dict[str, str], list[Problem]]:

@@ -12,7 +12,7 @@ from edge.rpc.pb import empty_pb2, pubsub_pb2
 
 
 def _options(call: Call, content_type: str, metadata: Any) -> PublishOptions:
-    return PublishOptions(content_type, dict(metadata), call.traceparent, call.tracestate)
+    return PublishOptions(content_type, dict(metadata), call.traceparent, call.tracestate, call.get("idempotency-key"))
 
 
 async def publish_event(call: Call, request: Any) -> Any:

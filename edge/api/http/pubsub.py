@@ -39,7 +39,9 @@ async def publish(call: Call) -> Response:
     data = call.request.data
     if data is None:
         data = await _late_body(call, name, topic, metadata)
-    options = PublishOptions(call.request.headers.get("content-type", ""), metadata, call.trace.traceparent, call.trace.tracestate)
+    headers, trace = call.request.headers, call.trace
+    key = headers.get("idempotency-key", "")
+    options = PublishOptions(headers.get("content-type", ""), metadata, trace.traceparent, trace.tracestate, key)
     await call.blocks.pubsub.publish(call.app, name, topic, data, options)
     return Response(204)
 

@@ -229,8 +229,7 @@ def test_the_longest_lane_gives_way_to_another_topic(tmp_path: Path) -> None:
 
 def test_a_pattern_has_limits_of_its_own(tmp_path: Path) -> None:
     async def script(journal: Journal, _: Database) -> list[int]:
-        journal.set_limits("out/p/", Limits(max_entries=1))
-        journal.set_limits("out/p/", Limits(policy=Policy.KEEP_LAST), lambda lane: lane.endswith("/b"))
+        journal.set_limits("out/p/", Limits(max_entries=1), [("b".__eq__, Limits(policy=Policy.KEEP_LAST))])
         for message in numbered(1, 2, 3):
             await journal.put(B, message)
         await journal.put(A, *numbered(1))

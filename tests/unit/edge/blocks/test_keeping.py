@@ -1,0 +1,235 @@
+"""Limits, order of sending, keys and dedupe of a component, from its metadata to the broker and the app."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.blocks.pubsub import PublishOptions
+from edge.errors import EdgeError
+from tests.apps import Answer
+from tests.harness_mqtt import Broker, mosquitto, needs_mosquitto, plain, until
+from tests.rig import JSON, Rig, rig
+
+Script = Callable[[Rig], Awaitable[Any]]
+
+
+def play(folder: Path, script: Script, name: str, type_: str, *subscriptions: Any, **metadata: str) -> Any:
+    async def run() -> Any:
+        async with rig(folder, {name: (type_, metadata)}, subscriptions) as made:
+            return await script(made)
+
+    return asyncio.run(run())
+
+
+def over_mqtt(folder: Path, broker: Broker, script: Script, **metadata: str) -> Any:
+    return play(folder, script, "wire", "pubsub.mqtt3", url=broker.url, consumerID="kept", **metadata)
+
+
+async def publish(made: Rig, topic: str, n: int, key: str = "", name: str = "wire", raw: str = "true") -> None:
+    options = PublishOptions(JSON, {"rawPayload": raw}, idempotency_key=key)
+    await made.pubsub.publish(made.app, name, topic, b"%d" % n, options)
+
+
+@needs_mosquitto
+def test_a_full_journal_answers_507_and_when_to_come_again(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, start=False) as broker:
+
+        async def script(made: Rig) -> EdgeError:
+            for n in range(3):
+                await publish(made, "a", n)
+            with pytest.raises(EdgeError) as caught:
+                await publish(made, "b", 3)
+            return caught.value
+
+        error = over_mqtt(tmp_path, broker, script, journalMaxMessages="3")
+
+    assert (error.http, error.grpc, error.headers) == (507, 8, (("Retry-After", "1"),))
+    assert "journal of out/wire/b is full" in error.message
+
+
+@needs_mosquitto
+def test_a_topic_may_keep_only_its_last_value(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, start=False) as broker:
+
+        async def script(made: Rig) -> list[bytes]:
+            for n in range(20):
+                await publish(made, "state/x", n)
+                await publish(made, "log", n)
+            broker.start()
+            with plain(broker.port) as peer:
+                peer.subscribe("#")
+                await until(lambda: made.pending() == 0)
+                await until(lambda: len(peer.got) >= 21)
+                return [m.payload for m in peer.got if m.topic == "state/x"]
+
+        found = over_mqtt(tmp_path, broker, script, journalTopics="state/#=whenFull:keep-last")
+
+    assert found[-1] == b"19"
+    assert len(found) <= 2  # the first was on its way
+
+
+@needs_mosquitto
+def test_alarms_overtake_a_backlog_of_telemetry(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, start=False) as broker:
+
+        async def script(made: Rig) -> list[str]:
+            for topic in ("telemetry/1", "telemetry/2", "telemetry/3"):
+                await asyncio.gather(*(publish(made, topic, n) for n in range(200)))
+            for n in range(20):
+                await publish(made, "alarms/fire", n)
+            with plain_after(broker) as peer:
+                await until(lambda: len(peer.got) >= 620, 20)
+                return [m.topic for m in peer.got]
+
+        topics = over_mqtt(tmp_path, broker, script, journalTopics="alarms/#=priority:9", journalRate="400")
+
+    last_alarm = max(at for at, topic in enumerate(topics) if topic == "alarms/fire")
+    assert last_alarm < 300
+
+
+def plain_after(broker: Broker) -> Any:
+    """A subscriber that is there before edged finds the broker again."""
+    broker.start()
+    peer = plain(broker.port)
+
+    class Subscribed:
+        def __enter__(self) -> Any:
+            client = peer.__enter__()
+            client.subscribe("#")
+            return client
+
+        def __exit__(self, *error: Any) -> None:
+            peer.__exit__(*error)
+
+    return Subscribed()
+
+
+@needs_mosquitto
+def test_a_backlog_is_sent_at_its_rate_and_live_topics_do_not_wait(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, start=False) as broker:
+
+        async def script(made: Rig) -> tuple[float, int]:
+            await asyncio.gather(*(publish(made, "old", n) for n in range(150)))
+            with plain_after(broker) as peer:
+                await until(lambda: len(peer.got) > 0, 20)
+                await publish(made, "live", 1)
+                await until(lambda: any(m.topic == "live" for m in peer.got), 20)
+                before_live, began = len(peer.got), time.monotonic()
+                await until(lambda: len(peer.got) >= 151, 20)
+                return time.monotonic() - began, before_live
+
+        took, before_live = over_mqtt(tmp_path, broker, script, journalRate="100")
+
+    assert before_live < 150
+    assert took > 0.2
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("mode", ["either", "journal", "broker"])
+def test_a_repeated_idempotency_key_is_accepted_once(mode: str, tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker, plain(broker.port) as peer:
+        peer.subscribe("#")
+
+        async def script(made: Rig) -> None:
+            await until(lambda: made.opened[0].component.unhealthy() is None)
+            await asyncio.gather(*(publish(made, "a", 1, "k1") for _ in range(3)))
+            await publish(made, "a", 1, "k1")
+            await publish(made, "b", 2, "k1")
+            await publish(made, "a", 3, "k2")
+            await publish(made, "a", 4)
+            await until(lambda: b"4" in peer.payloads() and made.pending() == 0)
+
+        over_mqtt(tmp_path, broker, script, durability=mode)
+        over_mqtt(tmp_path, broker, script, durability=mode)
+
+        assert sorted(peer.payloads()) == [b"1", b"2", b"3", b"4", b"4"]
+
+
+def test_a_key_holds_for_local_publishing_too(tmp_path: Path) -> None:
+    async def script(made: Rig) -> int:
+        await made.start()
+        await publish(made, "t", 1, "k", "local", "")
+        await publish(made, "t", 1, "k", "local", "")
+        await publish(made, "t", 2, "k2", "local", "")
+        await made.server.until(lambda: len(made.server.on("/t")) >= 2)
+        return len(made.server.on("/t"))
+
+    told = {"pubsubname": "local", "topic": "t", "route": "/t"}
+    assert play(tmp_path, script, "local", "pubsub.sqlite", told) == 2
+
+
+def test_a_failed_publish_is_not_remembered(tmp_path: Path) -> None:
+    async def script(made: Rig) -> int:
+        tries = 0
+
+        async def fails_once() -> None:
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                raise ValueError("no")
+
+        with pytest.raises(ValueError, match="no"):
+            await made.journal.once("k", 60.0, fails_once)
+        await made.journal.once("k", 60.0, fails_once)
+        await made.journal.once("k", 60.0, fails_once)
+        return tries
+
+    assert play(tmp_path, script, "local", "pubsub.sqlite") == 2
+
+
+def event(n: int, id_: str, source: str = "sensor") -> bytes:
+    return json.dumps({"specversion": "1.0", "type": "t", "source": source, "id": id_, "data": n}).encode()
+
+
+@needs_mosquitto
+def test_with_dedupe_an_event_goes_out_and_in_once(tmp_path: Path) -> None:
+    told = {"pubsubname": "wire", "topic": "in", "route": "/in"}
+    with mosquitto(tmp_path) as broker, plain(broker.port) as peer:
+        peer.subscribe("out")
+
+        async def script(made: Rig) -> list[int]:
+            await made.start()
+            await until(lambda: made.opened[0].component.unhealthy() is None)
+            for n, id_ in enumerate(("1", "1", "2")):
+                await made.pubsub.publish(made.app, "wire", "out", event(n, id_), PublishOptions("application/cloudevents+json"))
+            peer.publish("in", event(0, "1"), event(1, "1"), event(2, "2"), event(3, "1", "other"))
+            await made.server.until(lambda: len(made.server.on("/in")) >= 3)
+            await until(lambda: made.pending() == 0 and len(peer.got) >= 2)
+            return [seen.json()["data"] for seen in made.server.on("/in")]
+
+        metadata = {"url": broker.url, "consumerID": "kept", "dedupe": "1m"}
+        found = play(tmp_path, script, "wire", "pubsub.mqtt3", told, **metadata)
+
+        assert [json.loads(payload)["data"] for payload in peer.payloads()] == [0, 2]
+        assert found == [0, 2, 3]
+
+
+@needs_mosquitto
+def test_a_full_inbox_leaves_the_rest_with_the_broker(tmp_path: Path) -> None:
+    told = {"pubsubname": "wire", "topic": "in", "route": "/in"}
+    with mosquitto(tmp_path) as broker, plain(broker.port) as peer:
+
+        async def script(made: Rig) -> tuple[int, int]:
+            made.server.answers["POST", "/in"] = Answer(500)
+            await made.start()
+            await until(lambda: made.opened[0].component.unhealthy() is None)
+            peer.publish("in", *(event(n, f"{n}") for n in range(30)))
+            await until(lambda: made.pending("in/") == 10)
+            await asyncio.sleep(0.05)
+            most = made.pending("in/")
+            made.server.answers["POST", "/in"] = Answer(200)
+            made.server.seen.clear()
+            await made.server.until(lambda: len({seen.json()["data"] for seen in made.server.on("/in")}) == 30, 20)
+            return most, made.pending("in/")
+
+        metadata = {"url": broker.url, "consumerID": "kept", "journalMaxMessages": "10", "durability": "journal"}
+        most, _ = play(tmp_path, script, "wire", "pubsub.mqtt3", told, **metadata)
+
+    assert most == 10
