@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from urllib.parse import quote
@@ -10,6 +11,7 @@ import click
 
 from edge.cli import api
 from edge.cli.instance import data_dir_option
+from edge.errors import ComponentError
 
 app_option = click.option("-a", "--app-id", required=True, help="App id of a running sidecar.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -156,3 +158,24 @@ def config_get(keys: tuple[str, ...], app_id: str, store: str, data_dir: str) ->
     path = f"/v1.0/configuration/{quote(store, safe='')}" + (f"?{query}" if query else "")
     body = api.checked(*api.call(api.instance(app_id, data_dir), "GET", path))
     click.echo(body.decode(errors="replace") or "{}")
+
+
+@config.command("set")
+@click.argument("key")
+@click.argument("value")
+@click.option(
+    "--file", "path", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The component's file (connectionString)."
+)
+@click.option("--table", default="configuration", show_default=True, help="The component's table.")
+def config_set(key: str, value: str, path: Path, table: str) -> None:
+    """Set an item in a configuration.sqlite file; subscribers are told. Prints its new version."""
+    import sqlite3  # only for this command
+
+    from components.configuration import sqlite as store
+
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection, connection:
+            store.create(connection, table)
+            click.echo(store.put(connection, table, key, value))
+    except (sqlite3.Error, ComponentError) as error:
+        raise click.ClickException(f"{path}: {error}; is it a configuration.sqlite file that you may write?") from error

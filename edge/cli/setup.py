@@ -11,6 +11,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -138,21 +139,38 @@ def version_(output: str, as_json: bool) -> None:
         click.echo(f"{key}: {value}")
 
 
-SECRET_KEY = re.compile(r"(?i)(password|passwd|token|secret|key|credential|connectionstring|url|dsn)")
-SECRET_LINE = re.compile(r"(?i)^(\s*(?:-\s*)?(?:value|data|stringData)\s*:\s*).+$")
-URL_LOGIN = re.compile(r"(\w+://)[^/@\s]+@")
+SECRET_NAME = re.compile(r"(?i)password|passwd|token|secret|key|credential|connectionstring|dsn|auth|private|cert|pem")
+LOGIN = re.compile(r"(\w+://)[^/@\s]+@")
+HIDDEN = "<redacted>"
+REFERENCES = ("secretKeyRef", "envRef", "auth.secretStore")
 
 
 def redact_yaml(text: str) -> str:
-    """Values of fields whose name sounds secret, and logins in URLs, replaced by `<redacted>`."""
-    lines, hide = [], False
-    for line in text.splitlines():
-        if match := re.match(r"^\s*(?:-\s*)?name\s*:\s*(\S+)", line):
-            hide = bool(SECRET_KEY.search(match[1]))
-        if hide and SECRET_LINE.match(line):
-            line = SECRET_LINE.sub(r"\1<redacted>", line)
-        lines.append(URL_LOGIN.sub(r"\1<redacted>@", line))
-    return "\n".join(lines) + "\n"
+    """The documents with the values of fields whose name sounds secret, Secrets' data and logins in URLs replaced; references stay."""
+    import yaml  # only for the bundle
+
+    try:
+        documents = [_redacted(document) for document in yaml.safe_load_all(text)]
+    except yaml.YAMLError as error:
+        return f"# left out, it is no YAML: {type(error).__name__}\n"  # its text may hold what stands around the mistake
+    dumped: str = yaml.safe_dump_all(documents, sort_keys=False)
+    return dumped
+
+
+def _redacted(node: Any, under: str = "") -> Any:
+    """under: the name of the field that holds it."""
+    if under in REFERENCES:
+        return node
+    if isinstance(node, dict):
+        if node.get("kind") == "Secret":
+            node = {key: HIDDEN if key in ("data", "stringData") else value for key, value in node.items()}
+        name = str(node.get("name", "")) if "value" in node else ""
+        return {key: _redacted(value, name if key == "value" else str(key)) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_redacted(each, under) for each in node]
+    if SECRET_NAME.search(under) and under not in ("name", "keepAlive"):
+        return HIDDEN
+    return LOGIN.sub(rf"\1{HIDDEN}@", node) if isinstance(node, str) else node
 
 
 @click.command()
