@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.harness import Sidecar, component, sidecar
 from tests.harness_servers import Postgres, Redis
@@ -114,3 +116,37 @@ def test_stores_are_common(first: str, second: str, tmp_path: Path, redis: Redis
     with running(first, tmp_path, documents) as one:
         assert look(one, second) == theirs
         assert one.call("GET", f"/v1.0/state/pg2/{first}-text").json() == "again"
+
+
+@pytest.mark.timeout(120)
+def test_what_one_encrypts_the_other_decrypts(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "large").write_bytes(bytes(range(32)))
+    pem = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (keys / "rsa.pem").write_bytes(pem)
+    documents = {"cask.yaml": component("cask", "crypto.dapr.localstorage", {"path": str(keys)})}
+    texts = [b"", b"x", b"y" * 64 * 1024, b"z" * (64 * 1024 + 1), os.urandom(300_000)]
+    path = "/v1.0-alpha1/crypto/cask"
+    with running("daprd", tmp_path, documents) as one, running("edged", tmp_path, documents) as other:
+        for key, algorithm in (
+            ("large", "A256KW"),
+            ("large", "AES"),
+            ("rsa.pem", "RSA-OAEP-256"),
+            ("rsa.pem", "RSA"),
+            ("large", "A256CBC-NOPAD"),
+        ):
+            for cipher in ("", "aes-gcm", "chacha20-poly1305"):
+                headers = {"dapr-key-name": key, "dapr-key-wrap-algorithm": algorithm} | (
+                    {"dapr-data-encryption-cipher": cipher} if cipher else {}
+                )
+                for text in texts:
+                    sealed = [each.call("PUT", f"{path}/encrypt", text, headers) for each in (one, other)]
+                    assert sealed[0].status == sealed[1].status, (algorithm, sealed[0].body[:300], sealed[1].body[:300])
+                    if sealed[0].status != 200:
+                        assert sealed[0].body == sealed[1].body
+                        continue
+                    opened = [each.call("PUT", f"{path}/decrypt", answer.body) for each, answer in zip((other, one), sealed, strict=True)]
+                    assert [answer.body for answer in opened] == [text, text], (algorithm, cipher, len(text))
