@@ -116,9 +116,9 @@ class Store:
         return int((await self._file.database.read("PRAGMA data_version"))[0][0])
 
 
-def _metadata(text: str) -> dict[str, str]:
+def _metadata(text: str | None) -> dict[str, str]:
     try:
-        found = json.loads(text)
+        found = json.loads(text or "{}")
     except ValueError:
         return {}
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
