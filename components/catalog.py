@@ -30,6 +30,7 @@ CATALOG: dict[str, str] = {
     "pubsub.in-memory/v1": "components.pubsub.in_memory:PubSub",
     "pubsub.jetstream/v1": "components.pubsub.jetstream:PubSub",
     "pubsub.mqtt3/v1": "components.pubsub.mqtt3:PubSub",
+    "pubsub.rabbitmq/v1": "components.pubsub.rabbitmq:PubSub",
     "pubsub.redis/v1": "components.pubsub.redis:PubSub",
     "pubsub.sqlite/v1": "components.pubsub.sqlite:PubSub",
     "secretstores.local.env/v1": "components.secretstores.local_env:Store",

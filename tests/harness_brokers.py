@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -99,12 +100,9 @@ class Rabbit:
         (self.folder / ".erlang.cookie").chmod(0o400)
         if os.getuid() == 0:
             subprocess.run(["chown", "-R", "rabbitmq:rabbitmq", str(self.folder)], check=True)
-            for parent in self.folder.parents:
-                if parent != Path("/") and parent.owner() == "root" and not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o011)
         program = ["/usr/lib/rabbitmq/bin/rabbitmq-server"] if Path("/usr/lib/rabbitmq/bin/rabbitmq-server").exists() else [RABBIT]
         command = ["runuser", "-u", "rabbitmq", "--", *program] if os.getuid() == 0 else program
-        with open("/tmp/rabbit-%d.log" % self.port, "ab") as out:  # noqa: PTH123, UP031
+        with (self.folder / "out.txt").open("ab") as out:
             self.process = subprocess.Popen(
                 command, env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True
             )
@@ -124,9 +122,12 @@ class Rabbit:
 
 
 @contextlib.contextmanager
-def rabbitmq_server(folder: Path) -> Iterator[Rabbit]:
+def rabbitmq_server(*, start: bool = True) -> Iterator[Rabbit]:
+    """Its folder is no test's: pytest keeps those from the user rabbitmq."""
+    folder = Path(tempfile.mkdtemp(prefix="edged-rabbitmq-"))
     one = Rabbit(folder)
     try:
-        yield one.start()
+        yield one.start() if start else one
     finally:
         one.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -34,7 +34,7 @@ class Window:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: list[_Item] = []
         self._retrying = False
-        self._changed = asyncio.Event()
+        self._changed, self._turn = asyncio.Event(), asyncio.Lock()
         self._count = 0
 
     @property
@@ -44,11 +44,12 @@ class Window:
 
     async def put(self, message: Message, settle: Settle) -> None:
         """Hand a message on as soon as there is room and nothing before it waits to be tried again; `settle` runs when it was taken."""
-        while self._retrying or len(self._tasks) >= self._limit:
-            self._changed.clear()
-            await self._changed.wait()
-        self._count += 1
-        self._spawn(self._hand_over(_Item(self._count, message, settle)))
+        async with self._turn:  # which is fair: nobody overtakes who waits
+            while self._retrying or len(self._tasks) >= self._limit:
+                self._changed.clear()
+                await self._changed.wait()
+            self._count += 1
+            self._spawn(self._hand_over(_Item(self._count, message, settle)))
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -61,7 +61,12 @@ class Fields:
     ack_policy: str = meta("explicit", doc="What an acknowledgement means.", choices=("explicit", "all", "none"))
     domain: str = meta("", doc="JetStream domain.")
     api_prefix: str = meta("", name="apiPrefix", doc="Prefix of the JetStream API.")
-    concurrency: str = meta("single", doc="`single` or `parallel`; messages are started in order in both.", choices=("single", "parallel"))
+    concurrency: str = meta(
+        "single",
+        aliases=("concurrencyMode",),
+        doc="`single` or `parallel`; messages are started in order in both.",
+        choices=("single", "parallel"),
+    )
 
 
 class PubSub:

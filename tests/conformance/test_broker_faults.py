@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
-import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.harness import free_port
-from tests.harness_brokers import NATS, Nats
+from tests.harness_brokers import NATS, RABBIT, Nats, Rabbit
 from tests.harness_components import Sink, opened
 from tests.harness_mqtt import until
 from tests.harness_servers import REDIS, Redis
@@ -61,20 +62,40 @@ class NatsBroker:
         await asyncio.to_thread(self.server.stop, signal.SIGKILL)
 
 
+class RabbitBroker:
+    """A RabbitMQ whose exchanges and queues stay."""
+
+    type = "pubsub.rabbitmq"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="edged-rabbitmq-"))
+        self.server = Rabbit(self.folder)
+        self.raw = {"connectionString": self.server.url, "deletedWhenUnused": "false", "reconnectWaitSeconds": "1"}
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self.server.start)
+
+    async def kill(self) -> None:
+        await asyncio.to_thread(self.server.stop, signal.SIGKILL)
+
+
 BROKERS = [
     pytest.param(RedisBroker, marks=pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")),
     pytest.param(NatsBroker, marks=pytest.mark.skipif(NATS is None, reason="nats-server is not installed")),
+    pytest.param(RabbitBroker, marks=[pytest.mark.skipif(RABBIT is None, reason="rabbitmq-server is not installed"), pytest.mark.slow]),
 ]
+
+
+MORE = {"pubsub.redis": {"processingTimeout": "1000"}, "pubsub.jetstream": {"ackWait": "1s"}, "pubsub.rabbitmq": {}}
 
 
 @pytest.fixture
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     one = request.param(tmp_path / "broker")
     yield one
-    process: subprocess.Popen[bytes] | None = one.server.process
-    if process is not None and process.poll() is None:
-        process.kill()
-        process.wait()
+    one.server.stop(signal.SIGKILL) if not isinstance(one, RedisBroker) else one.server.stop()
+    if isinstance(one, RabbitBroker):
+        shutil.rmtree(one.folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("broker", BROKERS, indirect=True)
@@ -114,7 +135,7 @@ async def test_a_broker_killed_in_the_middle(broker: Any, tmp_path: Path) -> Non
 @pytest.mark.parametrize("broker", BROKERS, indirect=True)
 async def test_what_nobody_acknowledged_comes_again(broker: Any, tmp_path: Path) -> None:
     await broker.start()
-    more = {"processingTimeout": "1000"} if broker.type == "pubsub.redis" else {"ackWait": "1s"}
+    more = MORE[broker.type]
     async with opened(broker.type, tmp_path, broker.raw | more) as pubsub:
         stuck = Sink()
         stuck.gate.clear()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.pubsub import SCENARIOS, Can, Candidate, Suite
-from tests.harness_brokers import Nats, nats_server, needs_nats
+from tests.harness_brokers import Nats, Rabbit, nats_server, needs_nats, needs_rabbitmq, rabbitmq_server
 from tests.harness_components import opened
 from tests.harness_servers import Redis, needs_redis, redis_server
 
@@ -27,6 +27,12 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 @pytest.fixture(scope="module")
 def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
     with nats_server(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def rabbit() -> Iterator[Rabbit]:
+    with rabbitmq_server() as server:
         yield server
 
 
@@ -64,3 +70,25 @@ async def _jetstream(scenario: str, folder: Path, server: Nats) -> None:
             await getattr(Suite(), scenario)(Candidate("pubsub.jetstream", partial(over, "pubsub.jetstream", folder, raw), ALL))
         finally:
             await stream.delete_stream("plants")
+
+
+@needs_rabbitmq
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_rabbitmq(scenario: str, tmp_path: Path, rabbit: Rabbit) -> None:
+    asyncio.run(_rabbitmq(scenario, tmp_path, rabbit))
+
+
+async def _rabbitmq(scenario: str, folder: Path, server: Rabbit) -> None:
+    """Queues are made by their subscribers, so nothing waits for one that never was."""
+    import aio_pika
+
+    raw = {"connectionString": server.url, "deletedWhenUnused": str(scenario != "a_subscription_outlives_a_restart").lower()}
+    one = partial(over, "pubsub.rabbitmq", folder, raw)
+    try:
+        await getattr(Suite(), scenario)(Candidate("pubsub.rabbitmq", one, Can.RETRIES | Can.REMEMBERS))
+    finally:
+        async with await aio_pika.connect(server.url) as connection:
+            channel = await connection.channel()
+            for topic in ("plant/1", "plant/2"):
+                await channel.queue_delete(f"app-{topic}")
+                await channel.exchange_delete(topic)
