@@ -181,7 +181,9 @@ class GrpcChannel:
     async def _invoke(self, message: Any, fields: list[Field], *, grpc: bool) -> InvokeResponse:
         """grpc: the caller wants metadata as they came, else as HTTP headers."""
         try:
+            self._check_size("trying to send", message.ByteSize())
             answer = await self._call("OnInvoke", message, fields)
+            self._check_size("grpc: received", len(answer.message))
         except (RpcError, AppUnavailable) as error:
             return _failure(error, grpc=grpc)
         response = common_pb2.InvokeResponse.FromString(answer.message)
@@ -190,16 +192,19 @@ class GrpcChannel:
         found.trailers, found.type_url = answer.trailers, response.data.type_url
         return found
 
+    def _check_size(self, what: str, size: int) -> None:
+        limit = self.app.max_body_bytes
+        if 0 < limit < size:
+            raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"{what} message larger than max ({size} vs. {limit})")
+
     async def _whole(self, body: bytes | AsyncIterator[bytes]) -> bytes:
+        """Raises AppUnavailable when the caller sends too much, or goes away."""
         if isinstance(body, bytes):
             return body
-        pieces, size = [], 0
-        async for piece in body:
-            size += len(piece)
-            if 0 < self.app.max_body_bytes < size:
-                raise BodyTooLarge
-            pieces.append(piece)
-        return b"".join(pieces)
+        try:
+            return b"".join([piece async for piece in body])
+        except (BodyTooLarge, OSError) as error:
+            raise AppUnavailable(str(error)) from None
 
     # --- probes
     async def reachable(self) -> bool:

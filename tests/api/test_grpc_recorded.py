@@ -24,7 +24,6 @@ ALONE = "actors, jobs and workflows need no placement and no scheduler service h
 NO_ECHO = "there is no conversation component in this version"
 NO_WORKER = ("missing-", "no-id-", "start-no-name", "start-bad-id", "start-long-id", "raise-no-name")  # tests/workflow plays the others
 DIFFERENT = {
-    "proxy/proxy-own-http-app": "FIXME",
     "proxy/health-service": OUR_OWN,
     "proxy/reflection-service": OUR_OWN,
     "conversation/alpha1": NO_ECHO,
