@@ -10,7 +10,7 @@ import asyncio
 import base64
 import binascii
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeVar
@@ -22,7 +22,7 @@ from edge.database import Database
 from edge.database.faults import translate
 from edge.errors import ComponentError, EtagMismatch, Unavailable
 from edge.events import new_id
-from edge.model import NO_METADATA, BulkItem, DeleteItem, SetItem, StateItem
+from edge.model import NO_METADATA, BulkItem, DeleteItem, QueryResult, SetItem, StateItem
 from edge.spec import Duration, meta
 
 T = TypeVar("T")
@@ -47,13 +47,15 @@ class Fields:
     cleanup_interval: Duration = meta(
         Duration(0), doc="How often expired rows are removed; 0 = never.", aliases=("cleanupIntervalInSeconds",)
     )
+    query_api: bool = meta(False, doc="Answer the alpha query API (edged only; daprd's state.sqlite has none).")
 
 
 class Store:
     """One table of one file. Reads run on the event loop, writes share commits."""
 
     Metadata: ClassVar[type] = Fields
-    features: ClassVar[frozenset[Feature]] = frozenset((Feature.ETAG, Feature.TRANSACTIONAL, Feature.TTL, Feature.KEYS_LIKE, Feature.ACTOR))
+    features: frozenset[Feature] = frozenset((Feature.ETAG, Feature.TRANSACTIONAL, Feature.TTL, Feature.KEYS_LIKE, Feature.ACTOR))
+    query: Callable[[Mapping[str, Any], Mapping[str, str]], Awaitable[QueryResult]]  # only there with `queryApi`
     max_operations: ClassVar[int] = 0
 
     def __init__(self, metadata: Fields, context: Context) -> None:
@@ -81,6 +83,8 @@ class Store:
         )
         self._delete = f"DELETE FROM {table} WHERE key=?"
         self._delete_guarded = f"DELETE FROM {table} WHERE key=? AND etag=? AND {LIVE}"
+        if metadata.query_api:
+            self.query, self.features = self._query, Store.features | {Feature.QUERY_API}
 
     async def open(self) -> None:
         """Open or create the file and its tables. Raises Unavailable, Full."""
@@ -146,6 +150,14 @@ class Store:
         rows = await self._database.scan(sql, int(token or 0), pattern, limit + 1)
         page = rows[:limit]
         return [row[1] for row in page], str(page[-1][0]) if len(rows) > limit else ""
+
+    async def _query(self, query: Mapping[str, Any], metadata: Mapping[str, str]) -> QueryResult:
+        """Values by their content; the token is a number of rows. Raises Invalid."""
+        from components.state._sqlite_query import statement  # few stores are queried
+
+        sql, parameters, page = statement(query, self.metadata.table_name, LIVE)
+        rows = await self._database.scan(sql, *parameters)
+        return QueryResult([_bulk_item(key, value, binary, etag, None) for key, value, binary, etag in rows], page.token(len(rows)))
 
     # --- writes
     async def set(self, item: SetItem) -> None:

@@ -28,6 +28,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield server
 
 
+KINDS = {"brokers": "pubsub"}
+"""Suites by the names of files that are not named after them."""
 RUN = pytest.StashKey[Run]()
 
 
@@ -46,7 +48,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     params = getattr(getattr(item, "callspec", None), "params", {})
     if "scenario" not in params or not isinstance(item, pytest.Function):
         return
-    kind = item.path.stem.removeprefix("test_")
+    stem = item.path.stem.removeprefix("test_")
+    kind = KINDS.get(stem, stem)
     component = params.get("component") or f"{kind}.{item.originalname.removeprefix('test_').replace('_', '-')}/v1"
     if report.when == "call" or report.outcome != "passed":
         item.config.stash[RUN].add(kind, params["scenario"], component, report.outcome)

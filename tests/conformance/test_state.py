@@ -10,7 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from edge.errors import EtagInvalid
+from edge.component import Queryable
+from edge.errors import EtagInvalid, Invalid
+from edge.model import SetItem
 from edge.registry import known
 from tests.conformance.state import SCENARIOS, Candidate, Suite
 from tests.harness_components import opened
@@ -25,7 +27,8 @@ def in_memory(ask: Ask, folder: Path, prefix: str) -> Candidate:
 
 
 def sqlite(ask: Ask, folder: Path, prefix: str) -> Candidate:
-    return Candidate("state.sqlite", partial(opened, "state.sqlite", folder, {"connectionString": str(folder / "s.db")}), prefix)
+    fields = {"connectionString": str(folder / "s.db"), "queryApi": "true"}
+    return Candidate("state.sqlite", partial(opened, "state.sqlite", folder, fields), prefix)
 
 
 def redis(ask: Ask, folder: Path, prefix: str) -> Candidate:
@@ -67,3 +70,29 @@ def test_every_state_store_of_the_catalogue_is_here() -> None:
 def test_state(component: str, scenario: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     one = CANDIDATES[component](request.getfixturevalue, tmp_path, uuid4().hex[:8])
     asyncio.run(getattr(Suite(), scenario)(one))
+
+
+def test_sqlite_compares_numbers_as_numbers_and_is_no_query_store_by_itself(tmp_path: Path) -> None:
+    async def main() -> None:
+        one = sqlite(str, tmp_path, "")
+        async with one.open() as store:
+            values = [9, 10, 101, "10", True, None, {"n": 1}, [1]]
+            for number, value in enumerate(values):
+                await store.set(one.item(f"k{number}", {"v": value}))
+            await store.set(SetItem(one.key("bytes"), b"\x00", False))
+
+            async def ask(filter_: dict[str, object]) -> list[int]:
+                found = await store.query({"filter": filter_}, {})
+                return [int(item.key[-1]) for item in found.items]
+
+            assert await ask({"GT": {"v": 9}}) == [1, 2]
+            assert await ask({"EQ": {"v": 10}}) == [1] and await ask({"EQ": {"v": "10"}}) == [3]
+            assert await ask({"EQ": {"v": True}}) == [4] and await ask({"EQ": {"v": None}}) == [5]
+            assert await ask({"NEQ": {"v": 10}}) == [0, 2, 3, 4, 5, 6, 7]
+            assert await ask({"EQ": {"v.n": 1}}) == [6]
+            with pytest.raises(Invalid):
+                await ask({"EQ": {'v"': 1}})
+        async with opened("state.sqlite", tmp_path, {"connectionString": "other.db"}) as store:
+            assert not isinstance(store, Queryable)
+
+    asyncio.run(main())
