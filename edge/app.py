@@ -131,6 +131,7 @@ class App:
     healthy: bool = False
     ready: bool = False
     outbound_ready: bool = False
+    mtls: bool = False
     extended: dict[str, str] = field(default_factory=dict)
     subscriptions: list[Subscription] = field(default_factory=list)
 

@@ -1,19 +1,13 @@
-"""The mesh of one daemon, wired: names, access lists, endpoints, internal ports."""
+"""The mesh of one daemon, wired: names, access lists, endpoints."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import socket
-import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from edge.app import App, Parts
-from edge.blocks import Blocks
 from edge.component import Context
 from edge.config.plan import Plan
 from edge.config.resources import Entry, HttpEndpoint
@@ -21,23 +15,18 @@ from edge.config.secrets import Identity as Placeholders
 from edge.config.secrets import needs_store, resolve
 from edge.database import Database
 from edge.datadir import DataDir
-from edge.http1.server import Tcp, bind
-from edge.mesh.access import AccessList, Identity
-from edge.mesh.forwarded import host_address
+from edge.identity.spiffe import Identity
+from edge.mesh.access import AccessList
 from edge.mesh.names import Names
 from edge.mesh.sidecars import HTTP, Mesh
-from edge.model import Address, InvokeRequest, InvokeResponse
-from edge.rpc.lazy import Lazy
-from edge.settings import AppSettings, DaemonSettings
+from edge.model import InvokeRequest, InvokeResponse
+from edge.settings import DaemonSettings
 from edge.tasks import Tasks
 
 if TYPE_CHECKING:
     from edge.channel.endpoints import EndpointChannels
 
 log = logging.getLogger("dapr.runtime")
-internal_log = logging.getLogger("dapr.runtime.grpc.internal")
-FIRST_PORT, LAST_PORT = 47300, 65535
-WILD = ("", "0.0.0.0", "::")
 
 
 def make_mesh(
@@ -100,62 +89,3 @@ class Endpoints:
         app = self._apps[0] if self._apps else None
         identity = Placeholders(app.app_id if app else "", (app.namespace if app else "") or "default", os.environ.get("POD_NAME", ""))
         return await resolve(f"HTTPEndpoint {endpoint.name}", entries, store, os.environ, identity, endpoint.namespace)
-
-
-@asynccontextmanager
-async def serve_internal(settings: AppSettings, app: App, blocks: Blocks, mesh: Mesh, tasks: Tasks) -> AsyncIterator[None]:
-    """The port that other sidecars call, announced by name; its code comes with the first connection. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    lazy = Lazy(lambda: _server(app, blocks, mesh))
-    listeners: list[asyncio.Server] = []
-    addresses = listen_addresses(settings)
-    try:
-        port = settings.internal_grpc_port
-        for address in addresses:
-            bound = _bound(address, port, settings)
-            port = bound.getsockname()[1]
-            listeners.append(await loop.create_server(lazy, sock=bound, backlog=256))
-            internal_log.info("gRPC server listening on TCP address: %s", bound.getsockname())
-        log.info("internal gRPC server is running on port %d", port)
-        about = {"app_port": str(settings.app_port), "http_port": str(settings.http_port)}
-        tasks.start(f"announce[{app.id}]", mesh.names.announce(app.id, Address(announced(addresses), port, about)))
-        yield
-    finally:
-        for listener in listeners:
-            listener.close()
-        await lazy.drain(1.0)
-
-
-def _server(app: App, blocks: Blocks, mesh: Mesh) -> Any:
-    from edge.api.grpc.internal import make_internal_server  # protobuf and HTTP/2 come with the first connection
-
-    return make_internal_server(app, blocks, mesh, lambda call: None)
-
-
-def listen_addresses(settings: AppSettings) -> tuple[str, ...]:
-    """Where the internal port listens: as told, else where the APIs do (loopback unless somebody opened them)."""
-    given = tuple(a.strip().strip("[]") for a in settings.internal_listen_address.split(",") if a.strip())
-    return given or tuple(a.strip("[]") for a in settings.listen_addresses)
-
-
-def announced(addresses: Sequence[str]) -> str:
-    """The address that others are told."""
-    if any(address in WILD for address in addresses):
-        return host_address()
-    numeric = ["127.0.0.1" if address == "localhost" else address for address in addresses]
-    return next((address for address in numeric if not address.startswith("127.") and address != "::1"), numeric[0])
-
-
-def _bound(address: str, port: int, settings: AppSettings) -> socket.socket:
-    if port:
-        return bind(Tcp(address, port))
-    try:
-        return bind(Tcp(address, usual_port(settings.app_id)))
-    except OSError:  # another sidecar of the same app and folder
-        return bind(Tcp(address, 0))
-
-
-def usual_port(app_id: str) -> int:
-    """The same port at each start, so that others find the app where it was."""
-    text = f"{app_id}|{Path.cwd()}|{os.getuid()}|{socket.gethostname()}"
-    return FIRST_PORT + zlib.crc32(text.encode()) % (LAST_PORT - FIRST_PORT)

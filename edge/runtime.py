@@ -19,11 +19,11 @@ from edge.database import Database, Options
 from edge.datadir import DataDir
 from edge.errors import ComponentError
 from edge.host import HostedApp, open_channel
+from edge.internal_port import serve_internal
 from edge.journal import Journal, salvager
 from edge.journal.wake import told
 from edge.listeners import serve_grpc, serve_http, serve_public
 from edge.loader import LoadError, open_components
-from edge.meshing import serve_internal
 from edge.reload import Reloader
 from edge.services import Services, features
 from edge.settings import AppSettings, DaemonSettings

@@ -69,6 +69,7 @@ class AppSettings:
             api_token=self.api_token,
             app_token=self.app_token,
             health_check=self.health_check,
+            mtls=self.mtls,
         )
 
 

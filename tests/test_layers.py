@@ -14,11 +14,11 @@ LAYERS = {
     "edge.component": 1, "edge.spec": 1, "edge.kinds": 1, "edge.reference": 1, "edge.registry": 1, "edge.resiliency": 1, "edge.cel": 1,
     "edge.firing": 2,
     "edge.config": 2, "edge.database": 2, "edge.journal": 2, "edge.scheduler": 2, "edge.http1": 2, "edge.rpc": 2, "edge.telemetry": 2,
-    "edge.systemd": 2, "edge.datadir": 2,
+    "edge.identity": 2,    "edge.systemd": 2, "edge.datadir": 2,
     "edge.app": 3, "edge.actor": 3, "edge.settings": 3, "edge.loader": 3,
     "edge.channel": 4, "edge.blocks": 4, "edge.mesh": 4,
     "edge.api": 5,
-    "edge.host": 6, "edge.services": 6, "edge.reload": 6, "edge.renewal": 6, "edge.meshing": 6,
+    "edge.host": 6, "edge.services": 6, "edge.reload": 6, "edge.renewal": 6, "edge.meshing": 6, "edge.internal_port": 6,
     "edge.listeners": 6, "edge.instances": 6, "edge.attendance": 6, "edge.runtime": 6, "edge.cli": 6,
     "edge.__main__": 6,
 }  # fmt: skip

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("edge.cli.data:config", "Read and set configuration items."),
     "journal": ("edge.cli.journal:journal", "Look into the journal: what waits, what is dead."),
     "workflow": ("edge.cli.workflow:workflow", "List, show and steer workflows."),
+    "ca": ("edge.cli.ca:ca", "Certificates for mTLS between sidecars."),
     "init": ("edge.cli.setup:init", "Write a commented starter directory."),
     "check": ("edge.cli.setup:check", "Check YAML and the device; say what to do."),
     "diag": ("edge.cli.setup:diag", "Write a support bundle without secrets."),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from edge.config.configuration import AccessControl, AppOperation, AppPolicy
 from edge.errors import ComponentError
-from edge.record import record
+from edge.identity.spiffe import Identity
 
 ALLOW, DENY = "allow", "deny"
 ANY_LAST, ANY_DEPTH = "/*", "/**"
@@ -19,25 +19,6 @@ NO_VERB = "NONE"
 
 class AccessError(ComponentError):
     """The specification can't be used; the text is daprd's."""
-
-
-@record
-class Identity:
-    """Who calls: `spiffe://<trust domain>/ns/<namespace>/<app id>`."""
-
-    trust_domain: str
-    namespace: str
-    app_id: str
-
-    @property
-    def url(self) -> str:
-        return f"spiffe://{self.trust_domain}/ns/{self.namespace}/{self.app_id}"
-
-    @classmethod
-    def parse(cls, url: str) -> Identity | None:
-        """Of a certificate's URI; None when it is no workload of ours."""
-        match = re.fullmatch(r"spiffe://([^/]+)/ns/([^/]+)/([^/]+)", url)
-        return None if match is None else cls(match[1], match[2], match[3])
 
 
 class _Node:

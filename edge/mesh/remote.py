@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from edge.app import App, AppUnavailable
@@ -28,27 +28,31 @@ SERVICE = "/dapr.proto.internals.v1.ServiceInvocation/"
 CALL_LOCAL, CALL_LOCAL_STREAM = f"{SERVICE}CallLocal", f"{SERVICE}CallLocalStream"
 MOST_CHANNELS = 128
 PIECE = 64 << 10
+LINGER = 60.0
 NO_STATUS = "response does not contain the required fields in the leading chunk"
 
-Tls = Callable[[App, str, str], "Awaitable[ssl.SSLContext | None]"]
-"""(calling app, app id, namespace) -> how to speak to that app's sidecar; None = in the clear."""
+Secure = Callable[[App], "ssl.SSLContext | None"]
+"""How an app of this daemon speaks to other sidecars; None = in the clear. Raises AppUnavailable while it has no certificate."""
 
 
 class Remotes:
     """Connections to other sidecars, one for each caller, address and app; they open when they are needed."""
 
-    def __init__(self, tls: Tls | None = None) -> None:
-        self._tls = tls
+    def __init__(self, secure: Secure | None = None) -> None:
+        self._secure = secure
         self._channels: OrderedDict[tuple[str, str, str], Channel] = OrderedDict()
         self._contexts: dict[tuple[str, str, str], Any] = {}
 
     async def channel(self, app: App, address: Address, app_id: str, namespace: str) -> Channel:
         """The connection for `app`'s calls of an app behind the sidecar at `address`."""
         key = (app.id, f"{address.host}:{address.port}", f"{namespace}.{app_id}")
-        context = await self._tls(app, app_id, namespace) if self._tls is not None else None
+        context = self._secure(app) if self._secure is not None else None
         found = self._channels.get(key)
         if found is None or self._contexts.get(key) is not context:
-            target = Target(address.host, address.port, tls=context)
+            if found is not None:  # it was opened with a certificate of before; what is under way may end
+                asyncio.get_running_loop().call_later(LINGER, found.abandon)
+            check = _expecting(namespace, app_id) if context is not None else None
+            target = Target(address.host, address.port, tls=context, check=check)
             limit = app.max_body_bytes
             found = self._channels[key] = Channel(target, max_receive=limit, max_send=limit)
             self._contexts[key] = context
@@ -64,6 +68,12 @@ class Remotes:
         for channel in self._channels.values():
             await channel.close()
         self._channels.clear()
+
+
+def _expecting(namespace: str, app_id: str) -> Callable[[asyncio.BaseTransport], None]:
+    from edge.identity.credentials import check_peer  # only with mTLS
+
+    return lambda transport: check_peer(transport, namespace, app_id)
 
 
 async def call(channel: Channel, request: InvokeRequest) -> InvokeResponse:

@@ -13,13 +13,16 @@ from edge.app import App, AppUnavailable
 from edge.blocks.invoke import GrpcTarget, InvokeFailed, invoke_own
 from edge.blocks.names import normal_method
 from edge.errors import Grpc
-from edge.mesh.access import NO_VERB, AccessList, Identity
+from edge.identity.spiffe import Identity
+from edge.mesh.access import NO_VERB, AccessList
 from edge.mesh.forwarded import Origin
 from edge.mesh.names import Names
 from edge.model import InvokeRequest, InvokeResponse
 
 if TYPE_CHECKING:
-    from edge.mesh.remote import Remotes, Tls
+    import ssl
+
+    from edge.mesh.remote import Remotes
     from edge.rpc.client import Channel
 
 HTTP = ("http", "https", "h2c")
@@ -30,7 +33,6 @@ class Mesh:
     """Implements `edge.blocks.invoke.Sidecars` for all apps of the daemon.
 
     apps: those hosted here. access: an app's access list. identity: how an app of this daemon is known to access lists.
-    tls: how to speak to other sidecars.
     """
 
     def __init__(
@@ -39,9 +41,9 @@ class Mesh:
         names: Names,
         access: Callable[[App], AccessList],
         identity: Callable[[App], Identity],
-        tls: Tls | None = None,
     ) -> None:
-        self._apps, self.names, self._access, self._identity, self._tls = apps, names, access, identity, tls
+        self._apps, self.names, self._access, self._identity = apps, names, access, identity
+        self._trusted: dict[str, ssl.SSLContext] = {}
         self._origin = Origin()
         self._remotes: Remotes | None = None
         self._links: dict[str, Any] = {}
@@ -123,6 +125,17 @@ class Mesh:
             found = self._links[app.id] = Channel(target, max_receive=limit, max_send=limit)
         return found
 
+    # --- mutual TLS
+    def trust(self, app: App, context: ssl.SSLContext) -> None:
+        """From now on the app speaks to other sidecars with this certificate."""
+        self._trusted[app.id] = context
+
+    def _secured(self, app: App) -> ssl.SSLContext | None:
+        found = self._trusted.get(app.id)
+        if found is None and app.mtls:
+            raise AppUnavailable("this sidecar has no certificate yet; see its log")
+        return found
+
     # --- helpers
     def hosted(self, app_id: str, namespace: str) -> App | None:
         """The app of that name in this daemon."""
@@ -132,7 +145,7 @@ class Mesh:
         if self._remotes is None:
             from edge.mesh.remote import Remotes
 
-            self._remotes = Remotes(self._tls)
+            self._remotes = Remotes(self._secured)
         return self._remotes
 
     async def close(self) -> None:

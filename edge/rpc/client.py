@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge.errors import Grpc
+from edge.errors import Grpc, Unavailable
 from edge.rpc.connection import Connection, Limits
 from edge.rpc.frames import H2, MAX_STREAM_ID, ConnectionFault
 from edge.rpc.hpack import Field
@@ -31,13 +32,14 @@ ATTEMPTS = 3  # of a call that servers refused unseen
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server. unix: a socket's path instead of host and port."""
+    """A server. unix: a socket's path instead of host and port. check: raises Unavailable when the wrong one answers over TLS."""
 
     host: str = ""
     port: int = 0
     unix: str = ""
     tls: ssl.SSLContext | None = None
     authority: str = ""
+    check: Callable[[asyncio.BaseTransport], None] | None = None
 
     @property
     def address(self) -> str:
@@ -52,12 +54,27 @@ class Target:
                 await loop.create_unix_connection(lambda: protocol, self.unix)
             else:
                 name = self.host if self.tls is not None else None
-                await loop.create_connection(lambda: protocol, self.host, self.port, ssl=self.tls, server_hostname=name)
+                transport, _ = await loop.create_connection(lambda: protocol, self.host, self.port, ssl=self.tls, server_hostname=name)
+                if self.check is not None:
+                    self._checked(transport)
         except OSError as error:
+            if type(error).__module__ == "ssl":
+                text = f'connection error: desc = "transport: authentication handshake failed: tls: {error}"'
+                raise RpcError(Grpc.UNAVAILABLE, text) from error
             cause = os.strerror(error.errno).lower() if error.errno else str(error)
             where = f"dial {network} {address}: connect: {cause}"
+            if isinstance(error, socket.gaierror):
+                where = f"dial {network}: lookup {self.host}: no such host"
             text = f'connection error: desc = "transport: Error while dialing: {where}"'
             raise RpcError(Grpc.UNAVAILABLE, text) from error
+
+    def _checked(self, transport: asyncio.Transport) -> None:
+        assert self.check is not None
+        try:
+            self.check(transport)
+        except Unavailable as error:
+            transport.abort()
+            raise RpcError(Grpc.UNAVAILABLE, f'connection error: desc = "{error}"') from None
 
 
 class ClientConnection(Connection):
@@ -173,15 +190,19 @@ class Channel:
         """Make sure that there is a connection. Raises RpcError UNAVAILABLE."""
         await self.connection()
 
-    async def close(self) -> None:
-        """End the connections; calls under way fail."""
-        if self._connecting is not None:
-            self._connecting.cancel()
+    def abandon(self) -> None:
+        """End the connections at once; calls under way fail."""
         for connection in (*self._old, self._connection):
             if connection is not None:
                 connection.abort()
         self._connection = None
         self._old.clear()
+
+    async def close(self) -> None:
+        """The same, and no connection is made any more."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        self.abandon()
 
     async def connection(self) -> ClientConnection:
         """A connection with room for one more stream. Raises RpcError UNAVAILABLE."""

@@ -19,7 +19,7 @@ from edge.app import App, AppUnavailable
 from edge.blocks import Blocks
 from edge.blocks.invoke import InvokeFailed
 from edge.errors import EdgeError, Grpc
-from edge.mesh.access import Identity
+from edge.identity.spiffe import Identity
 from edge.mesh.messages import response_message, to_request
 from edge.mesh.sidecars import Mesh
 from edge.model import InvokeRequest

@@ -1,0 +1,1 @@
+"""Who a sidecar is towards others: SPIFFE identities, their certificates, where those come from. Imported only with mTLS."""
