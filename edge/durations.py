@@ -12,6 +12,7 @@ from edge.record import record
 
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 GO = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+LONGEST = (1 << 63) / 1e9  # Go counts nanoseconds in an int64
 ISO_PART = re.compile(r"([^TYWDHMS]*)([TYWDHMS])")
 ISO_CLOCK = {"H": 3600, "M": 60, "S": 1}
 
@@ -28,6 +29,8 @@ def parse_go_duration(text: str) -> float:
         total, end = total + float(match[1]) * UNITS[match[2]], match.end()
     if not body or end != len(body):
         raise ValueError(_go_error(text, body[end:]))
+    if total > LONGEST:
+        raise ValueError(f'time: invalid duration "{text}"')
     return -total if text.startswith("-") else total
 
 
@@ -152,7 +155,7 @@ def parse_time(text: str, start: float) -> float:
     except ValueError:
         pass
     else:
-        if duration.repeats is not None:
+        if duration.repeats not in (None, -1):
             raise ValueError("repetitions are not allowed")
         return duration.after(start)
     try:

@@ -139,7 +139,10 @@ def decode(data: bytes, message: Message) -> dict[str, Any]:
         return {}
     try:
         orjson.loads(data)
-        return plain(decode_floats(data), message)
+        found = plain(decode_floats(data), message)
+        if any(data.count(b'"%b"' % name.encode()) > 1 for name in found):
+            return _Reader(data).whole(message)  # a field that is there twice is refused
+        return found
     except (orjson.JSONDecodeError, JsonError, Odd):
         return _Reader(data).whole(message)
 

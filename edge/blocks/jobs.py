@@ -62,11 +62,7 @@ class JobService:
         _named(app, job.name)
         if job.schedule is None and job.due_time is None:
             raise _refused(JOB_NO_SCHEDULE, app)
-        full = f"app||{app.namespace}||{app.id}||{job.name}"
-        try:
-            check_job(full)
-        except ValueError as error:
-            raise _refused(JOB_SCHEDULE, app, f"{UNKNOWN}{error}") from None
+        full = _check(JOB_SCHEDULE, app, job.name)
         try:
             plan = make(job.schedule, job.due_time, job.ttl, job.repeats, self._clock.now(), job.policy)
         except ValueError as error:
@@ -82,6 +78,7 @@ class JobService:
     def get(self, app: App, name: str) -> Job:
         """A job that has a firing before it. Raises EdgeError JOB_NAME_EMPTY, JOB_GET (also when there is none)."""
         _named(app, name)
+        _check(JOB_GET, app, name)
         item = self._series.get(_kind(app), name)
         if item is None:
             raise _refused(JOB_GET, app, f"rpc error: code = NotFound desc = job not found: {name}")
@@ -97,6 +94,7 @@ class JobService:
     async def delete(self, app: App, name: str) -> None:
         """End a job, if there is one. Raises EdgeError JOB_NAME_EMPTY, JOB_DELETE."""
         _named(app, name)
+        _check(JOB_DELETE, app, name)
         try:
             await self._series.delete(_kind(app), name)
         except ComponentError as error:
@@ -144,6 +142,16 @@ def _kind(app: App) -> str:
 def _named(app: App, name: str) -> None:
     if not name:
         raise _refused(JOB_NAME_EMPTY, app)
+
+
+def _check(code: Code, app: App, name: str) -> str:
+    """The scheduler's name of the job. Raises EdgeError `code`."""
+    full = f"app||{app.namespace}||{app.id}||{name}"
+    try:
+        check_job(full)
+    except ValueError as error:
+        raise _refused(code, app, f"{UNKNOWN}{error}") from None
+    return full
 
 
 def _refused(code: Code, app: App, error: str = "") -> EdgeError:

@@ -21,6 +21,7 @@ from edge.scheduler import Detach, Rewound, Scheduler
 
 log = logging.getLogger("dapr.scheduler")
 RETRY_AWAY = 1.0
+NEVER = 253402300799.0  # the last second of the year 9999
 
 
 class Outcome(Enum):
@@ -50,8 +51,10 @@ class Series:
         self._scheduler = scheduler
 
     async def put(self, kind: str, item: Item, *, overwrite: bool) -> bool:
-        """Store it; on return it is on disk. False: it exists and is not to be overwritten. A plan that never fires is not kept."""
+        """Store it; on return it is on disk. False: it exists and is not to be overwritten. One that ends before it fires is not kept."""
         step = item.plan.first()
+        if step is None and item.plan.schedule and item.plan.expires is None:
+            step = Step(NEVER, Progress())  # a cron text that matches no day: it is there, as with daprd
         data = _data(item)
         if step is None:
             if not overwrite and self._scheduler.get(kind, item.key) is not None:

@@ -132,6 +132,8 @@ def _fields(reminder: Reminder) -> dict[str, Any]:
         fields["due_time"] = reminder.due_time
     if reminder.period:
         fields["period"] = reminder.period
+    if reminder.ttl:
+        fields["ttl"] = reminder.ttl
     if reminder.data is not None:
         fields["data"] = bytes_any(reminder.data)
     return fields

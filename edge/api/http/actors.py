@@ -28,10 +28,18 @@ OWN = frozenset(("date", "content-length"))
 UPSERT_MAP = {"Key": str, "Value": object, "ETag": str, "Metadata": dict}
 DELETE_MAP = {"Key": str, "ETag": str}
 TIMES = {"dueTime": gostruct.text, "period": gostruct.text, "ttl": gostruct.text}
+
+
+def _policy(value: Any, place: str) -> Any:
+    if type(value) is not dict:
+        raise gostruct.wrong(value, "common.JobFailurePolicy", ".failure_policy")
+    return value
+
+
 REMINDER = Struct(
     'struct { Data json.RawMessage "json:\\"data\\""; FailurePolicy *common.JobFailurePolicy "json:\\"failure_policy,omitempty\\"";'
     " *api.createReminderAlias }",
-    {**TIMES, "overwrite": gostruct.boolean, "failure_policy": gostruct.anything},
+    {**TIMES, "overwrite": gostruct.boolean, "failure_policy": _policy},
     ".createReminderAlias",
 )
 TIMER = Struct(
@@ -150,6 +158,8 @@ async def get_reminder(call: Call) -> Response:
         body["dueTime"] = reminder.due_time
     if reminder.period:
         body["period"] = reminder.period
+    if reminder.ttl:
+        body["ttl"] = reminder.ttl
     return answers.json(body)
 
 

@@ -41,7 +41,10 @@ class ReminderRequest:
 
 @record
 class Reminder:
-    """A set reminder as the API shows it. period: in the scheduler's form (`@every 1h0m0s`), "" = once."""
+    """A set reminder as the API shows it.
+
+    period: in the scheduler's form (`@every 1h0m0s`), "" = once. ttl: only one that was given as a point in time.
+    """
 
     type: str
     id: str
@@ -49,6 +52,7 @@ class Reminder:
     due_time: str = ""
     period: str = ""
     data: bytes | None = None
+    ttl: str = ""
 
 
 class Reminders:
@@ -64,17 +68,17 @@ class Reminders:
             plan = make(schedule, request.due_time or None, request.ttl or None, repeats, self._clock.now(), request.policy)
         except ValueError as error:
             raise ValueError(f"{UNKNOWN}job failed validation: {error}") from None
-        try:
-            check_job(f"actorreminder||{namespace}||{request.type}||{request.id}||{request.name}")
-        except ValueError as error:
-            raise ValueError(f"{UNKNOWN}{error}") from None
+        _check(namespace, request.type, request.id, request.name)
         data = None if request.data is None else request.data.decode()
         payload = {"type": request.type, "id": request.id, "name": request.name, "due": request.due_time, "data": data}
+        if request.ttl and "expires" in plan.fixed:
+            payload["ttl"] = request.ttl
         item = Item(_key(request.id, request.name), plan, payload)
         return await self._series.put(_kind(namespace, request.type), item, overwrite=request.overwrite)
 
     def get(self, namespace: str, type_: str, id_: str, name: str) -> Reminder | None:
-        """The reminder, until its last firing is over."""
+        """The reminder, until its last firing is over. Raises ValueError with Dapr's text for a name that cannot be one."""
+        _check(namespace, type_, id_, name)
         item = self._series.get(_kind(namespace, type_), _key(id_, name))
         return None if item is None else _reminder(item)
 
@@ -84,7 +88,8 @@ class Reminders:
         return [_reminder(item) for item in await self._series.list(_kind(namespace, type_), prefix)]
 
     async def delete(self, namespace: str, type_: str, id_: str, name: str) -> None:
-        """End a reminder; nothing if there is none."""
+        """End a reminder; nothing if there is none. Raises ValueError with Dapr's text for a name that cannot be one."""
+        _check(namespace, type_, id_, name)
         await self._series.delete(_kind(namespace, type_), _key(id_, name))
 
     async def delete_all(self, namespace: str, type_: str, id_: str | None) -> None:
@@ -112,6 +117,13 @@ class Reminders:
         return self._series.attach(_kind(namespace, type_), deliver)
 
 
+def _check(namespace: str, type_: str, id_: str, name: str) -> None:
+    try:
+        check_job(f"actorreminder||{namespace}||{type_}||{id_}||{name}")
+    except ValueError as error:
+        raise ValueError(f"{UNKNOWN}{error}") from None
+
+
 def _kind(namespace: str, type_: str) -> str:
     return f"reminder/{namespace}/{type_}"
 
@@ -137,4 +149,5 @@ def _schedule(period: str) -> tuple[str | None, int | None]:
 def _reminder(item: Item) -> Reminder:
     data = item.payload["data"]
     given = None if data is None else data.encode()
-    return Reminder(item.payload["type"], item.payload["id"], item.payload["name"], item.payload["due"], item.plan.schedule, given)
+    payload = item.payload
+    return Reminder(payload["type"], payload["id"], payload["name"], payload["due"], item.plan.schedule, given, payload.get("ttl", ""))

@@ -32,6 +32,7 @@ from edge.errors import (
     ACTOR_REMINDER_CREATE,
     ACTOR_REMINDER_DELETE,
     ACTOR_REMINDER_EXISTS,
+    ACTOR_REMINDER_GET,
     ACTOR_REMINDER_MISSING,
     ACTOR_REMINDER_NOT_HOSTED,
     ACTOR_RESERVED,
@@ -114,7 +115,7 @@ class ActorService:
         try:
             method = normal_method(call.method)
         except ValueError as error:
-            raise _bad(f"invalid actor method: {error}") from None
+            raise EdgeError(BAD_REQUEST, error=error, grpc_message=f"invalid actor method: {error}") from None
         await self._ready(app)
         call = replace(call, method=method, headers=_stamped(app, call.headers))
         try:
@@ -181,7 +182,11 @@ class ActorService:
         """A set reminder. Raises EdgeError ACTOR_REMINDER_MISSING, _NOT_HOSTED."""
         reject_reserved(type_)
         await self._hosted(app, type_)
-        reminder = self._reminders.get(app.namespace, type_, id_, name)
+        try:
+            reminder = self._reminders.get(app.namespace, type_, id_, name)
+        except ValueError as error:
+            text = f"api error: code = Internal desc = failed to get job due to: {error}"
+            raise EdgeError(ACTOR_REMINDER_GET, error=text) from None
         if reminder is None:
             raise EdgeError(ACTOR_REMINDER_MISSING, name=name)
         return reminder
@@ -269,5 +274,5 @@ def _stamped(app: App, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str,
 async def _deleted(work: Awaitable[None]) -> None:
     try:
         await work
-    except ComponentError as error:
+    except (ComponentError, ValueError) as error:
         raise EdgeError(ACTOR_REMINDER_DELETE, error=error) from error

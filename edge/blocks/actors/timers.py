@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 from edge.actor import ActorFailed, ActorTick, HostGone
 from edge.app import AppUnavailable
 from edge.clock import Clock
-from edge.durations import IsoDuration, format_rfc3339, parse_duration, parse_time
+from edge.durations import IsoDuration, parse_duration, parse_rfc3339, parse_time
 from edge.record import record
 from edge.tasks import Tasks
 
+STARTED = time.monotonic()
 log = logging.getLogger("dapr.runtime.actors.timers")
 Deliver = Callable[[str, ActorTick], Awaitable[None]]
 """Namespace and tick → in the actor's turn. Raises ActorFailed, AppUnavailable, HostGone."""
@@ -131,6 +134,17 @@ class Timers:
             del self._timers[timer.key]
 
 
+def _go_time(text: str, due: float, now: float) -> str:
+    """A time as Go prints it: one reckoned from now shows the process's own clock too."""
+    try:
+        parse_rfc3339(text)
+        own = ""
+    except ValueError:
+        own = f" m=+{time.monotonic() - STARTED + due - now:.9f}"
+    fraction = f"{due % 1:.9f}"[1:].rstrip("0").rstrip(".")
+    return f"{datetime.fromtimestamp(int(due), UTC):%Y-%m-%d %H:%M:%S}{fraction} +0000 UTC{own}"
+
+
 def _times(request: TimerRequest, now: float) -> tuple[float, IsoDuration, float | None]:
     """First due time, period and end, in epoch seconds. Raises ValueError with Dapr's text."""
     try:
@@ -151,5 +165,5 @@ def _times(request: TimerRequest, now: float) -> tuple[float, IsoDuration, float
         raise ValueError(f"error parsing timer TTL: {error}") from None
     if max(now, due) > expires:
         key = f"{request.type}||{request.id}||{request.name}"
-        raise ValueError(f"timer {key} has already expired: dueTime: {format_rfc3339(due)} TTL: {request.ttl}")
+        raise ValueError(f"timer {key} has already expired: dueTime: {_go_time(request.due_time, due, now)} TTL: {request.ttl}")
     return due, period, expires

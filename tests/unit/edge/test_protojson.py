@@ -30,6 +30,7 @@ REFUSED = [
     (b'{"dueTime":"1h"}{}', "proto: syntax error (line 1:17): unexpected token {"),
     (b'{"dueTime":"1h"} 5', "proto: syntax error (line 1:18): unexpected token 5"),
     (b'{"dueTime":"1h","due_time":"2h","overwrite":true}', 'proto: (line 1:17): duplicate field "due_time"'),
+    (b'{"dueTime":"1h","dueTime":"2h"}', 'proto: (line 1:17): duplicate field "dueTime"'),
     (b'{"dueTime":"1h","repeats":1.5}', "proto: (line 1:27): invalid value for uint32 field repeats: 1.5"),
     (b'{"dueTime":"1h","repeats":" 1"}', 'proto: (line 1:27): invalid value for uint32 field repeats: " 1"'),
     (b'{"dueTime":"1h","repeats":4294967296}', "proto: (line 1:27): invalid value for uint32 field repeats: 4294967296"),

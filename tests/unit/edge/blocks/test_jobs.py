@@ -200,3 +200,23 @@ def test_an_absent_job_is_an_error_to_get(tmp_path: Path) -> None:
             )
 
     asyncio.run(scenario())
+
+
+def test_a_name_that_cannot_be_one_is_refused_to_get_and_delete(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path, Bell(DONE)) as (service, app, _):
+            with pytest.raises(EdgeError, match="failed to get job due to: rpc error: code = Unknown desc = job name is invalid"):
+                service.get(app, "a/b")
+            with pytest.raises(EdgeError, match="failed to delete job due to: rpc error: code = Unknown desc = job name is invalid"):
+                await service.delete(app, "a/b")
+
+    asyncio.run(scenario())
+
+
+def test_a_schedule_that_matches_no_day_is_kept(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path, Bell(DONE)) as (service, app, _):
+            await service.schedule(app, Job("never", schedule="0 0 0 30 2 *"), overwrite=False)
+            assert service.get(app, "never").schedule == "0 0 0 30 2 *"
+
+    asyncio.run(scenario())

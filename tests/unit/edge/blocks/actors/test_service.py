@@ -168,7 +168,7 @@ def test_a_type_nobody_hosts_is_looked_for_and_then_named(tmp_path: Path, monkey
     [
         ({"id_": "p/x"}, 'invalid request: invalid actorId: name contains forbidden character: "p/x"'),
         ({"type_": "a#b"}, 'invalid request: invalid actorType: name contains forbidden character: "a#b"'),
-        ({"method": "m?x"}, 'invalid request: invalid actor method: method contains forbidden character: "m?x"'),
+        ({"method": "m?x"}, 'invalid request: method contains forbidden character: "m?x"'),
     ],
 )
 def test_names_that_would_break_a_path_are_refused(tmp_path: Path, fields: dict[str, str], message: str) -> None:
