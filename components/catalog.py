@@ -29,6 +29,7 @@ CATALOG: dict[str, str] = {
     "nameresolution.sqlite/v1": "components.nameresolution.sqlite:Resolver",
     "pubsub.in-memory/v1": "components.pubsub.in_memory:PubSub",
     "pubsub.jetstream/v1": "components.pubsub.jetstream:PubSub",
+    "pubsub.kafka/v1": "components.pubsub.kafka:PubSub",
     "pubsub.mqtt3/v1": "components.pubsub.mqtt3:PubSub",
     "pubsub.rabbitmq/v1": "components.pubsub.rabbitmq:PubSub",
     "pubsub.redis/v1": "components.pubsub.redis:PubSub",
