@@ -33,7 +33,6 @@ LATER = {
     "bare/nothing-configured/conversation": "no conversation API yet",
     "larder/conversation/": "the same",
     "larder/metadata/get": "lists parrot, a conversation component",
-    "larder/bindings/http-": "bindings.http sends no trace context of its own",
 }
 DIFFERENT = {
     "larder/state-encryption/bulk: header traceparent": "edged sends it there too",

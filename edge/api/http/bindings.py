@@ -6,6 +6,7 @@ from edge import errors, gostruct
 from edge.api.http import answers
 from edge.api.http.call import Call
 from edge.api.http.router import Route
+from edge.api.http.trace import NO_TRACEPARENT
 from edge.errors import EdgeError
 from edge.gojson import encode
 from edge.goscanner import JsonError
@@ -21,12 +22,20 @@ async def invoke(call: Call) -> Response:
         request = REQUEST(value)
     except JsonError as error:
         raise EdgeError(errors.MALFORMED_REQUEST, error=error) from None
-    metadata = {**request.get("metadata", {}), **call.trace.metadata()}
+    metadata = {**request.get("metadata", {}), **_trace(call)}
     data = encode(request.get("data"))
     result = await call.blocks.bindings.invoke(call.app, call.params[0], request.get("operation", ""), data, metadata)
     if result is None:
         return Response(204)
     return answers.data(result.data, answers.metadata_headers(result.metadata))
+
+
+def _trace(call: Call) -> dict[str, str]:
+    """The trace context for the component: with a traceparent, unless tracing is off."""
+    found = call.trace.metadata()
+    if call.trace.headers:
+        return {"traceparent": NO_TRACEPARENT, **found}
+    return {name: value for name, value in found.items() if name == "baggage"}
 
 
 ROUTES = [Route(("POST", "PUT"), "/v1.0/bindings/{name}", invoke, "bindings", "InvokeBinding")]

@@ -102,13 +102,13 @@ def _from_basic(text: str) -> str:
 
 def forwarded(call: Call) -> list[tuple[str, str]]:
     """The caller's headers but those that were for the runtime; the trace context as it goes on."""
-    headers = call.request.headers
-    dropped = {"traceparent", "tracestate", "baggage"}
+    headers, trace = call.request.headers, call.trace
+    dropped = {"traceparent", "tracestate", "baggage"} if trace.headers else set()
     if headers.get(APP_ID):
         dropped.add(APP_ID)
     if call.app.api_token:
         dropped.add("dapr-api-token")
-    return [*(item for item in headers if item[0] not in dropped), *call.trace.metadata().items()]
+    return [*(item for item in headers if item[0] not in dropped), *(trace.metadata().items() if trace.headers else ())]
 
 
 def returned(answer: InvokeResponse, *, sse: bool = False) -> list[tuple[str, str]]:

@@ -70,13 +70,10 @@ def _component(part: Part) -> dict[str, Any]:
 
 
 def _subscription(subscription: Subscription) -> dict[str, Any]:
-    first = _present(
-        {"pubsubname": subscription.pubsub, "topic": subscription.topic, "metadata": dict(sorted(subscription.metadata.items()))}
-    )
-    rules = [_rule(rule) for rule in subscription.rules]
     return {
-        **first,
-        **_present({"rules": rules}),
+        "pubsubname": subscription.pubsub,
+        "topic": subscription.topic,
+        **_present({"metadata": dict(sorted(subscription.metadata.items())), "rules": [_rule(rule) for rule in subscription.rules]}),
         "deadLetterTopic": subscription.dead_letter_topic,
         "type": subscription.type.value,
     }

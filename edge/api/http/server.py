@@ -72,14 +72,14 @@ class Face:
         health = "/healthz" in path
         if "//" in path or "/." in path or path.endswith("/"):
             path = clean(path)
-        context = trace.NO_TRACE if health or not self._traced else trace.of(request.headers)
+        if health or not self._traced:
+            context = trace.UNTRACED if health else trace.untraced(request.headers)
+            return _answer(Call(self.app, self._blocks, request, path, context), self._next)
+        context = trace.of(request.headers)
         if context.baggage and (wrong := problem(context.baggage)):
             return text(400, f"invalid baggage header: {wrong}")
         call = Call(self.app, self._blocks, request, path, context)
-        answer = _answer(call, self._next)
-        if health or not self._traced:
-            return answer
-        return _with(answer, context.headers)
+        return _with(_answer(call, self._next), context.headers)
 
     def _route(self, call: Call) -> Answer:
         refused = self._router(call)

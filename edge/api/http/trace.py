@@ -19,7 +19,7 @@ MOST_MEMBERS = 32
 class Trace:
     """The context of one request. traceparent, tracestate: "" = the caller sent none (or nonsense). baggage: as sent.
 
-    headers: what goes on the answer.
+    headers: what goes on the answer; nothing when tracing is off: then a call to the app passes the caller's headers as they are.
     """
 
     traceparent: str = ""
@@ -34,6 +34,13 @@ class Trace:
 
 
 NO_TRACE = Trace()
+UNTRACED = Trace(headers=())
+
+
+def untraced(headers: Headers) -> Trace:
+    """The same when tracing is off."""
+    found = of(headers)
+    return UNTRACED if found is NO_TRACE else Trace(found.traceparent, found.tracestate, found.baggage, ())
 
 
 def of(headers: Headers) -> Trace:
