@@ -81,7 +81,7 @@ def hall(seen: Seen) -> Answer:
     if path.startswith("/say/"):
         return _plain(int(path[5:]), f"words of {path[5:]}".encode(), ("Content-Type", "text/x-note"), ("X-Say", "so"))
     if path == "/slow":
-        return Answer(200, b"", (SERVER,), after=float(query or 0))
+        return Answer(200, b"late", (SERVER, ("Content-Type", "text/plain")), after=float(query or 0))
     fixed = {
         "/nobody": _plain(),
         "/cut": Answer(hangup=True),

@@ -24,6 +24,7 @@ KINDS = {
     "<time>": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?",
     "<http-date>": r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT",
     "<traceparent>": r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]",
+    "<ip>": r"\d+\.\d+\.\d+\.\d+",
     "<n>": r"\d+",
     "<port>": r"\d+",
     "<base64>": r"[A-Za-z0-9+/=_-]+",
@@ -191,7 +192,7 @@ class Play:
 
     def _header_fits(self, name: str, want: Any, got: Any, wanted: Row) -> bool:
         if isinstance(want, str) and isinstance(got, str):
-            return self.values.fits(want, got) or (name == "content-length" and HOLE.search(wanted.get("body", "")) is not None)
+            return self.values.fits(want, got) or (name == "content-length" and _unsure(wanted.get("body", "")))
         return bool(want == got)
 
     def _compare_body(self, wanted: Row, reply: Reply) -> list[str]:
@@ -202,7 +203,8 @@ class Play:
         if "body" not in wanted:
             return []
         text = reply.body.decode("utf-8", "replace")
-        if self.values.fits(wanted["body"], text) or _same_metadata(self.values.filled(wanted["body"]), text):
+        body = wanted["body"]
+        if self.values.fits(body, text) or self.values.fits(_tight(body), text) or _same_metadata(self.values.filled(body), text):
             return []
         return [f"body\n     {text}\n not {wanted['body']}"]
 
@@ -236,6 +238,8 @@ class Play:
             headers[lower] = value if lower not in headers else [*_listed(headers[lower]), value]
         for name in sorted(set(want["headers"]) | set(headers)):
             recorded, got = want["headers"].get(name), headers.get(name)
+            if isinstance(recorded, str) and isinstance(got, list):
+                got = got[-1]  # all that the recording's app kept
             same = self.values.fits(recorded, got) if isinstance(recorded, str) and isinstance(got, str) else recorded == got
             if not same:
                 found.append(f"{want['path']} with header {name} {got!r}, not {recorded!r}")
@@ -244,6 +248,16 @@ class Play:
         if "body64" in want and seen.body != base64.b64decode(want["body64"]):
             found.append(f"{want['path']} with body {seen.body!r}")
         return found
+
+
+def _unsure(body: str) -> bool:
+    """The body's length is not the recorded one: placeholders, or the white space of protobuf-JSON, which no version promises."""
+    return HOLE.search(body) is not None or _tight(body) != body
+
+
+def _tight(body: str) -> str:
+    """Without the white space behind commas that some builds of protobuf-JSON put."""
+    return body.replace(', "', ',"') if body.startswith("{") else body
 
 
 def _same_metadata(wanted: str, got: str) -> bool:

@@ -52,6 +52,8 @@ class Stage:
     redis_port: int = 0
     mqtt_port: int = 0
     healthy: bool = True
+    far: Sidecar | None = None
+    far_app: ScriptedApp | None = None
 
     async def before(self, row: Row) -> None:
         """What the recording did before this row."""
@@ -84,8 +86,14 @@ async def _lamp(stage: Stage, row: Row) -> None:
 
 
 async def _down(stage: Stage, row: Row) -> None:
-    assert stage.app is not None
+    assert stage.app is not None and stage.far_app is not None
     await stage.app.down()
+    await stage.far_app.down()
+
+
+async def _kill_far(stage: Stage, row: Row) -> None:
+    assert stage.far is not None
+    await asyncio.to_thread(stage.far.kill)
 
 
 async def _turn(stage: Stage, row: Row) -> None:
@@ -112,6 +120,7 @@ BEFORE: dict[str, Callable[[Stage, Row], Awaitable[None]]] = {
     "larder/configuration/update-pushed": _lamp,
     "larder/configuration/delete-pushed": _lamp,
     "hall/invoke-app-down/own": _down,
+    "hall/invoke-runtime-down/far-killed-still-registered": _kill_far,
     "ailing/app-health/unhealthy-invoke": _turn,
     "ailing/app-health/healthy-again": _turn,
     "ailing/app-health/probe-request": _probe,
@@ -163,9 +172,10 @@ async def stage(setup: str, folder: Path) -> AsyncIterator[Stage]:
         values.known |= {"<redis-port>": str(redis_port), "<mqtt-port>": str(mqtt_port)}
         app = await up.enter_async_context(ScriptedApp(default=APPS[setup])) if setup in APPS else None
         values.known["<app-port>"] = str(app.port if app is not None else free_port())
+        far = await _far(up, values, folder, app) if setup == "hall" and app is not None else (None, None)
         edged = _sidecar(recorded, values, folder)
         values.known["<http-port>"] = str(edged.http_port)
-        made = Stage(setup, Play(edged.http_port, values, app), edged, app, redis_port, mqtt_port)
+        made = Stage(setup, Play(edged.http_port, values, app), edged, app, redis_port, mqtt_port, True, *far)
         if redis_port:
             await _fill(made)
         if app is not None and setup == "ailing":
@@ -179,6 +189,22 @@ async def stage(setup: str, folder: Path) -> AsyncIterator[Stage]:
         if app is not None and next(rows(setup))["request"] is not None:
             made.play.heard = len(app.seen)
         yield made
+
+
+async def _far(up: AsyncExitStack, values: Values, folder: Path, near: ScriptedApp) -> tuple[Sidecar, ScriptedApp]:
+    """The other sidecar of the setup `hall`, `parlour`, with an app of its own; both know each other by a table of names.
+
+    What the two apps get is looked at as one list.
+    """
+    app = await up.enter_async_context(ScriptedApp(default=APPS["parlour"], seen=near.seen))
+    inner = folder / "parlour"
+    inner.mkdir()
+    edged = _sidecar(SETUPS["parlour"], Values(values.known | {"<app-port>": str(app.port)}), inner)
+    values.known |= {"<far-app-port>": str(app.port), "<far-internal-port>": str(edged.internal_port)}
+    up.callback(edged.kill)
+    await asyncio.to_thread(edged.start)
+    await asyncio.to_thread(edged.wait)
+    return edged, app
 
 
 def _sidecar(recorded: dict[str, Any], values: Values, folder: Path) -> Sidecar:
