@@ -1,11 +1,13 @@
-"""Imports without what a plain sidecar never uses: asyncio without OpenSSL, and stand-ins for modules that somebody may look into.
+"""A start without what a plain sidecar does not use yet; everything here comes by itself at its first use.
 
 asyncio imports `ssl` for connections that only some components make, dataclasses `inspect` for docstrings that nobody reads, paho half of
-`email` for proxies: 5 MB of memory and a tenth of the start. They come by themselves at their first use. Nothing here imports asyncio.
+`email` for proxies: 5 MB of memory. Of the methods that dataclasses compile and of the patterns that modules compile at import, a sidecar
+calls few: a third of its start. Nothing here imports asyncio.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from types import ModuleType
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
 CO_COROUTINE = 0x80
+PATTERNS_OF = ("edge", "components", "yaml", "platform")
 TLS_USERS = ("asyncio.base_events", "asyncio.selector_events", "asyncio.sslproto", "asyncio.unix_events")
 
 
@@ -27,10 +30,13 @@ def prepare() -> None:
     sys.modules["ssl"] = None  # type: ignore[assignment]  # for asyncio: a build without OpenSSL
     try:
         import asyncio  # noqa: F401
-        import dataclasses  # noqa: F401
+        import dataclasses
     finally:
         del sys.modules["ssl"], sys.modules["inspect"]
     sys.meta_path.insert(0, _LateTls())
+    if (compiles := getattr(dataclasses, "_create_fn", None)) is not None:  # until 3.12; later ones compile a class at once
+        vars(dataclasses)["_create_fn"] = _late_methods(compiles)
+    vars(re)["compile"] = _late_patterns(re.compile)
 
 
 @contextmanager
@@ -75,6 +81,55 @@ class _Inspect(_Later):
     def signature(*_: object, **__: object) -> str:
         """dataclasses writes it into a class that has no docstring."""
         return ""
+
+
+def _late_methods(compiles: Any) -> Any:
+    """dataclasses' maker of methods: what it makes compiles itself, and takes its own place, when it is called."""
+
+    def create(name: str, *args: Any, **options: Any) -> Any:
+        made: Any = None
+
+        def method(self: Any, *given: Any, **named: Any) -> Any:
+            nonlocal made
+            if made is None:
+                made = compiles(name, *args, **options)
+                for owner in type(self).__mro__:
+                    if (key := next((key for key, value in vars(owner).items() if value is method), None)) is not None:
+                        made.__qualname__, made.__module__ = f"{owner.__qualname__}.{key}", owner.__module__
+                        setattr(owner, key, made)
+                        break
+            return made(self, *given, **named)
+
+        method.__name__ = name
+        return method
+
+    return create
+
+
+def _late_patterns(compiles: Any) -> Any:
+    """re.compile, which for constants of the modules below gives a stand-in."""
+
+    def compile(pattern: Any, flags: Any = 0) -> Any:
+        caller = sys._getframe(1)
+        constant = caller.f_locals is caller.f_globals or "__qualname__" in caller.f_locals  # in a module's or a class's body
+        if constant and caller.f_globals["__name__"].partition(".")[0] in PATTERNS_OF:
+            return _Pattern(compiles, pattern, flags)
+        return compiles(pattern, flags)
+
+    return compile
+
+
+class _Pattern:
+    """Stands for a compiled pattern; after the first use its methods are the pattern's own."""
+
+    def __init__(self, compiles: Any, pattern: Any, flags: Any) -> None:
+        self._late = compiles, pattern, flags
+
+    def __getattr__(self, name: str) -> Any:
+        compiles, pattern, flags = self._late
+        made = compiles(pattern, flags)
+        vars(self).update({each: getattr(made, each) for each in dir(made) if not each.startswith("_")})
+        return getattr(made, name)
 
 
 class _LateTls:

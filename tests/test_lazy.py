@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge import quantity
 from tests.harness import Sidecar, component, sidecar
 from tests.harness_mqtt import mosquitto, needs_mosquitto
 
@@ -75,3 +76,54 @@ def test_what_a_lean_start_left_out_comes_at_its_first_use(what: str, program: s
     done = subprocess.run([sys.executable, "-c", lean + program], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, ""), what
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "a = C(1); assert a == C(1) and a != C(2) and repr(a) == 'C(n=1)' and repr(a) == 'C(n=1)'",
+        "a = F(1, s='x'); assert hash(a) == hash(F(1)) and F(1) < F(2) and a.__init__.__func__.__qualname__ == 'F.__init__'",
+        "a = F(1)\ntry: a.n = 2\nexcept dataclasses.FrozenInstanceError: pass\nelse: assert False",
+        "assert dataclasses.replace(F(1), n=3) == F(3) and dataclasses.asdict(D(1, [2])) == {'n': 1, 'more': [2]}",
+        "assert D(1).more == [] and D(1).more is not D(1).more and isinstance(D(1), C)",
+        "try: C()\nexcept TypeError as error: assert 'missing 1 required positional argument' in str(error)\nelse: assert False",
+        "import pickle, copy; assert copy.deepcopy(D(1, [2])) == D(1, [2])",
+    ],
+)
+def test_methods_of_dataclasses_that_compile_late_are_the_same(program: str) -> None:
+    classes = """
+from edge import lean
+lean.prepare()
+import dataclasses
+@dataclasses.dataclass(slots=True)
+class C:
+    n: int
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
+class F:
+    n: int
+    s: str = dataclasses.field(default="y", compare=False)
+@dataclasses.dataclass
+class D(C):
+    more: list = dataclasses.field(default_factory=list)
+"""
+
+    done = subprocess.run([sys.executable, "-c", classes + program], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_patterns_of_our_modules_compile_at_their_first_use() -> None:
+    program = """
+from edge import lean
+lean.prepare()
+from edge import quantity
+assert type(vars(quantity)[%r]).__name__ == "_Pattern"
+assert quantity.parse_quantity("4Mi") == 4 << 20
+import re
+assert type(re.compile("x")).__name__ == "Pattern"
+"""
+    name = next(name for name, value in vars(quantity).items() if isinstance(value, re.Pattern))
+
+    done = subprocess.run([sys.executable, "-c", program % name], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")

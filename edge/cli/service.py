@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +21,9 @@ log = logging.getLogger("dapr.runtime")
 @asynccontextmanager
 async def told(daemons: Callable[[], Iterable[Renewable]], what: str) -> AsyncIterator[None]:
     """READY now, the watchdog fed as long as the daemons work, STOPPING at the end. what: systemd's status line."""
+    gc.collect()
+    gc.freeze()  # what the start made stays for good: no collection looks at it again
+    gc.set_threshold(700, 10, 10)
     systemd.notify(f"READY=1\nSTATUS={what}")
     interval = systemd.watchdog_interval()
     feeding = asyncio.create_task(_feed(daemons, interval), name="watchdog") if interval else None
