@@ -27,6 +27,7 @@ PREFIX = "dapr-"
 OURS = frozenset(("user-agent", "te", "destination-app-id"))
 # what grpc-go keeps for itself
 RESERVED = frozenset(("content-type", "user-agent", "te", "grpc-timeout", "grpc-encoding", "grpc-message", "grpc-status", "grpc-trace-bin"))
+OF_THE_CALL = frozenset(("grpc-timeout", "grpc-encoding", "grpc-accept-encoding", "grpc-message", "grpc-status", "grpc-trace-bin"))
 NOT_CUSTOM = frozenset(("content-type", "content-length"))
 KEY = re.compile(r"[0-9a-z_.-]+")
 UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -79,14 +80,14 @@ def invoke_fields(request: InvokeRequest, token: list[Field]) -> list[Field]:
         lower = name.lower()
         if lower == "traceparent":
             trace = value
-        elif lower in ours or lower in OURS or lower[:1] == ":" or lower.startswith("grpc-") or not KEY.fullmatch(lower):
+        elif lower in ours or lower in OURS or lower[:1] == ":" or lower in OF_THE_CALL or not KEY.fullmatch(lower):
             continue
         elif lower.endswith("-bin"):
-            found += _binary(lower, value)
+            found += _binary(lower, value) if request.grpc else [(lower, encode_bin(value.encode("utf-8", "surrogateescape")))]
         elif request.grpc:
             if lower not in RESERVED:
                 found.append((lower, value))
-        elif lower != "host":
+        elif lower not in ("host", "transfer-encoding"):
             found.append((PREFIX + lower if lower in PERMANENT else lower, UNPRINTABLE.sub(" ", value)))
     return [("traceparent", trace), *found, *token]
 

@@ -249,7 +249,8 @@ class HttpChannel:
         try:
             return method_target(path, query)
         except ValueError as error:
-            raise AppUnavailable(f'parse "{self._exchange.base}/{path.lstrip("/")}": {error}') from None
+            whole = f"{path.lstrip('/')}?{query}" if query else path.lstrip("/")
+            raise AppUnavailable(f'parse "{self._exchange.base}/{whole}": {error}') from None
 
     def _target(self, route: str) -> str:
         target = self._targets.get(route)

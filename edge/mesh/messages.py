@@ -24,14 +24,14 @@ Fields = Iterable[tuple[str, str]]
 
 
 def request_message(request: InvokeRequest) -> Any:
-    """InternalInvokeRequest without the data. A verb that the enum lacks is POST."""
+    """InternalInvokeRequest without the data. A verb that the enum lacks is POST, "" is none at all (gRPC)."""
     known = request.method in common_pb2.HTTPExtension.Verb.keys()
     verb = request.method if known else "POST"
-    extension = None if verb == "NONE" else common_pb2.HTTPExtension(verb=verb, querystring=request.query)
+    extension = common_pb2.HTTPExtension(verb=verb, querystring=request.query) if request.method else None
     message = common_pb2.InvokeRequest(method=request.path, content_type=request.content_type or "", http_extension=extension)
     message.data.type_url = request.type_url
     made = internals_pb2.InternalInvokeRequest(ver=internals_pb2.V1, message=message)
-    headers: list[tuple[str, str]] = list(request.headers)
+    headers = [field for field in request.headers if field[0] != "transfer-encoding"]
     if request.grpc:
         headers.append(("content-type", GRPC_TYPE))
     _fill(made.metadata, headers, lower=request.grpc)
@@ -46,7 +46,7 @@ def to_request(message: Any) -> InvokeRequest:
     grpc = bool(content_types) and content_types[0].startswith(GRPC_TYPE)
     if grpc:
         headers = [field for field in headers if field[0] != "content-type"]
-    verb = common_pb2.HTTPExtension.Verb.Name(invoke.http_extension.verb) if invoke.HasField("http_extension") else "NONE"
+    verb = common_pb2.HTTPExtension.Verb.Name(invoke.http_extension.verb) if invoke.HasField("http_extension") else ""
     return InvokeRequest(
         verb,
         invoke.method,

@@ -73,7 +73,7 @@ class Mesh:
             path = normal_method(request.path)
         except ValueError as error:
             raise InvokeFailed(Grpc.INVALID_ARGUMENT, f"invalid method: {error}") from None
-        self.admit(callee, caller, path, request.method if callee.protocol in HTTP else NO_VERB)
+        self.admit(callee, caller, path, (callee.protocol in HTTP and request.method) or NO_VERB)
         try:
             return await invoke_own(callee, replace(request, path=path))
         except AppUnavailable as error:
@@ -107,9 +107,7 @@ class Mesh:
         return replace(self.own_target(callee), metadata=(*fields, *self.own_target(callee).metadata))
 
     def own_target(self, app: App) -> GrpcTarget:
-        """The app itself, whatever it speaks. Raises AppUnavailable without an app port."""
-        if app.port == 0:
-            raise AppUnavailable("cannot invoke local endpoint: app channel not initialized")
+        """The app itself, whatever it speaks."""
         token = ((TOKEN, app.app_token),) if app.app_token else ()
         return GrpcTarget(self._link(app), token, local=True)
 

@@ -20,7 +20,7 @@ BY_STATUS = {
     504: Grpc.DEADLINE_EXCEEDED,
 }  # fmt: skip
 FIRST_FAILURE = 300
-DROPPED = frozenset(("traceparent", "tracestate", "baggage", "content-type", "user-agent", "grpc-trace-bin"))
+DROPPED = frozenset(("traceparent", "tracestate", "baggage", "content-type", "grpc-trace-bin"))
 NOT_PASSED = frozenset(("traceparent", "tracestate", "content-type", "grpc-encoding", "grpc-accept-encoding"))
 
 

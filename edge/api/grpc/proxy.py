@@ -7,6 +7,7 @@ from edge.api.grpc.rpcs import DAPR
 from edge.app import AppUnavailable
 from edge.blocks.invoke import InvokeFailed
 from edge.errors import Grpc
+from edge.received import NO_TRACE
 from edge.rpc.call import StreamCall
 from edge.rpc.proxy import forward as pass_on
 from edge.rpc.proxy import forward_guarded as pass_on_guarded
@@ -43,6 +44,8 @@ async def forward(call: Call, wire: StreamCall) -> None:
     passed = [field for field in metadata(wire.head.fields) if field[0] not in NOT_PASSED]
     if not found.local:
         passed = [field for field in passed if field[0] not in STAMPED]
+        if not call.traceparent:
+            passed.append(("traceparent", NO_TRACE))
     fields = [*passed, *found.metadata]
     if found.policy is None:
         return await pass_on(wire, found.channel, wire.path, fields)

@@ -43,7 +43,7 @@ async def invoke(call: Call) -> Response:
     wants_events = headers.get("accept", "").strip().lower() == EVENT_STREAM
     if wants_events and answer.status // 100 == 2 and target.partition(".")[0] == call.app.id:
         return Response(200, [*answer.headers, CHUNKED], answer.body)  # the own app's answer as it is
-    fields = returned(answer, sse=wants_events)
+    fields = returned(answer, sse=wants_events, read=headers.get("transfer-encoding") is None)
     if answer.grpc_status is None and answer.status >= FIRST_ERROR and headers.get("transfer-encoding") is None:
         whole = answer.body if isinstance(answer.body, bytes) else b"".join([piece async for piece in answer.body])
         return Response(answer.status, [*fields, ("content-length", str(len(whole)))], whole)
@@ -111,8 +111,8 @@ def forwarded(call: Call) -> list[tuple[str, str]]:
     return [*(item for item in headers if item[0] not in dropped), *(trace.metadata().items() if trace.headers else ())]
 
 
-def returned(answer: InvokeResponse, *, sse: bool = False) -> list[tuple[str, str]]:
-    """The answer's headers for the caller. sse: the caller asked for an event stream."""
+def returned(answer: InvokeResponse, *, sse: bool = False, read: bool = True) -> list[tuple[str, str]]:
+    """The answer's headers for the caller. sse: the caller asked for an event stream. read: a failure's body is read first."""
     headers = list(answer.headers)
     if sse:
         return [*(item for item in headers if item[0].lower() not in SSE_NAMES), *SSE]
@@ -121,7 +121,7 @@ def returned(answer: InvokeResponse, *, sse: bool = False) -> list[tuple[str, st
     if all(name.lower() != "content-type" for name, _ in headers):
         if answer.content_type:
             headers.append(("content-type", answer.content_type))
-        elif answer.status >= FIRST_ERROR:
+        elif answer.status >= FIRST_ERROR and read:
             headers.append(JSON)
     return headers
 
