@@ -54,6 +54,11 @@ clean:
 binary: $(VENV)/.ready
 	@packaging/build
 
+# the executable passes what the source tree passes, within its budgets
+.PHONY: test-binary deb
+test-binary: $(VENV)/.ready-test mosquitto binary
+	@EDGED_PROGRAM=$(CURDIR)/dist/edged/edged packaging/test -m "not slow or frozen" tests/frozen tests/cli tests/budgets tests/api
+
 # the Debian package of this machine's architecture
 deb: binary
 	@packaging/deb

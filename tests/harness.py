@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+EDGED = (frozen,) if (frozen := os.environ.get("EDGED_PROGRAM")) else (sys.executable, "-m", "edge")
+"""The executable under test: the source tree's, or a built one."""
 
 
 def free_port() -> int:
@@ -64,7 +66,7 @@ class Sidecar:
     config: str | None = None
     flags: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    program: Sequence[str] = (sys.executable, "-m", "edge", "run")
+    program: Sequence[str] = (*EDGED, "run")
     command: Sequence[str] = ()
     cwd: Path = ROOT
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-EDGED = (sys.executable, "-m", "edge")
+from tests.harness import EDGED, ROOT
+
+__all__ = ["EDGED", "ROOT", "alive", "edged", "until"]
 
 
 def until(condition: Callable[[], object], timeout: float = 30.0, what: str = "it") -> None:
