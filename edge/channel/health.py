@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from edge.app import App, AppChannel, AppHealthCheck
 
 log = logging.getLogger("dapr.runtime")
+health_log = logging.getLogger("dapr.apphealth")
 FIRST_DIALS, SLOW_DIALS = 600, 0.5
 DIAL_EVERY = 0.1
 
@@ -49,10 +50,10 @@ class AppHealth:
     async def _seen(self, well: bool) -> None:
         self._failures = 0 if well else self._failures + 1
         if well and not self._app.healthy:
-            log.info("App entered healthy status")
+            health_log.info("App entered healthy status")
             await self._set(True)
         elif self._app.healthy and self._failures >= self._check.threshold:
-            log.warning("App entered un-healthy status: %s", self._channel.probe_failure)
+            health_log.warning("App entered un-healthy status: %s", self._channel.probe_failure)
             await self._set(False)
 
     async def _set(self, healthy: bool) -> None:

@@ -139,7 +139,7 @@ class Policies:
             names = self._defaults(f"{word}Component{direction.capitalize()}", f"Component{direction.capitalize()}", "Component")
         breaker = None
         if settings := self._rules.breakers.get(names.circuit_breaker):
-            breaker = self._component_breakers.setdefault(name, Breaker(name, settings))
+            breaker = self._component_breakers.setdefault(name, Breaker(f"{names.circuit_breaker}-{name}", settings))
         word_of = "input" if direction == "inbound" else "output"
         return self._policy(f"component[{name}] {word_of}", names, breaker, target=f"{word}_{name}", direction=direction)
 

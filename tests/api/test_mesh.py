@@ -221,16 +221,48 @@ def jars() -> Iterator[GrpcApp]:
     app.down()
 
 
+def grpc_pair(folder: Path, port: int, up: ExitStack, resources: str = "") -> Sidecar:
+    """kitchen, whose gRPC calls reach attic's app at `port`."""
+    kitchen, attic = Sidecar(folder / "k", "kitchen"), Sidecar(folder / "a", "attic", port, flags=("--app-protocol", "grpc"))
+    kitchen.resources = {"r.yaml": resources} if resources else None
+    for one in (kitchen, attic):
+        one.folder.mkdir()
+        one.config = names(folder)
+        one.spawn()
+        up.callback(one.kill)
+    kitchen.wait()
+    attic.wait()
+    return kitchen
+
+
+def test_grpc_retries_are_counted_by_the_callee(tmp_path: Path, jars: GrpcApp) -> None:
+    def seen(channel: grpc.Channel, *metadata: tuple[str, str]) -> tuple[Any, int]:
+        jars.calls.clear()  # type: ignore[attr-defined]
+        with pytest.raises(grpc.RpcError) as failed:
+            channel.unary_unary(f"{SERVICE}Fail")(b"", metadata=(("dapr-app-id", "attic"), *metadata), timeout=10)
+        return failed.value.code(), len(jars.calls)  # type: ignore[attr-defined]
+
+    with ExitStack() as up:
+        kitchen = grpc_pair(tmp_path, jars.port, up, RESILIENCY)
+        channel = up.enter_context(grpc.insecure_channel(f"127.0.0.1:{kitchen.grpc_port}"))
+
+        tried = seen(channel)
+        streamed = seen(channel, ("dapr-stream", "true"))
+        answer = channel.unary_unary(f"{SERVICE}One")(b"plum", metadata=(("dapr-app-id", "attic"),), timeout=10)
+        with pytest.raises(grpc.RpcError) as many:
+            channel.stream_unary(f"{SERVICE}Sum")(iter([b"a", b"b"]), metadata=(("dapr-app-id", "attic"),), timeout=10)
+
+    assert (tried, streamed) == ((grpc.StatusCode.UNAVAILABLE, 3), (grpc.StatusCode.UNAVAILABLE, 1))
+    assert answer == b"PLUM"
+    assert (many.value.code(), many.value.details()) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "cannot use resiliency policies with retries on streaming RPCs",
+    )
+
+
 def test_grpc_calls_of_all_four_kinds_pass_to_the_app_behind_another_sidecar(tmp_path: Path, jars: GrpcApp) -> None:
     with ExitStack() as up:
-        kitchen, attic = Sidecar(tmp_path / "k", "kitchen"), Sidecar(tmp_path / "a", "attic", jars.port, flags=("--app-protocol", "grpc"))
-        for one in (kitchen, attic):
-            one.folder.mkdir()
-            one.config = names(tmp_path)
-            one.spawn()
-            up.callback(one.kill)
-        kitchen.wait()
-        attic.wait()
+        kitchen = grpc_pair(tmp_path, jars.port, up)
         channel = up.enter_context(grpc.insecure_channel(f"127.0.0.1:{kitchen.grpc_port}"))
         to: Any = {"metadata": (("dapr-app-id", "attic"), ("x-a", "b")), "timeout": 10}
 
