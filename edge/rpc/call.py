@@ -199,16 +199,15 @@ class UnaryCall(Call):
             self.credit(size)
 
     def _collect(self, payload: bytes, end: bool) -> None:
+        """Of several messages the first counts (as grpc-go)."""
         for message in self._feed(payload):
-            if self._message is not None:
-                raise RpcError(Grpc.INTERNAL, "cardinality violation: received multiple request messages for non-client-streaming RPC")
-            self._message = message
+            if self._message is None:
+                self._message = message
         if not end:
             return
         if self._message is None:
-            broken = self._messages is not None and self._messages.unfinished
-            text = "unexpected EOF" if broken else "cardinality violation: received no request message from non-client-streaming RPC"
-            raise RpcError(Grpc.INTERNAL, text)
+            broken = self._messages is not None and self._messages.unfinished >= PREFIX
+            raise RpcError(Grpc.UNKNOWN, "unexpected EOF" if broken else "EOF")
         self._call(self._message)
 
     def _call(self, message: bytes) -> None:
@@ -305,7 +304,7 @@ class StreamCall(Call):
                 self._inbox.append(message)
                 self._unread += len(message)
             if end and self._messages is not None and self._messages.unfinished:
-                raise RpcError(Grpc.INTERNAL, "unexpected EOF")
+                raise RpcError(Grpc.UNKNOWN, "unexpected EOF")
         except RpcError as error:
             self._broken = error
         if self._unread > INBOX_HIGH:

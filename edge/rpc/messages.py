@@ -9,6 +9,9 @@ from edge.rpc.status import RpcError
 
 PREFIX = 5
 GZIP = 31  # zlib's window bits for a gzip stream
+GZIP_HEAD = 10
+ENCODINGS = ("", "identity", "gzip")
+UNZIP = "grpc: failed to decompress the message: "
 
 
 def prefix(size: int) -> bytes:
@@ -78,13 +81,15 @@ class Messages:
         return self._unzip(message)
 
     def _unzip(self, message: bytes) -> bytes:
+        if len(message) < GZIP_HEAD:
+            raise RpcError(Grpc.INTERNAL, f"{UNZIP}unexpected EOF")
         unzip = zlib.decompressobj(GZIP)
         try:
             data = unzip.decompress(message, self._limit + 1 if self._limit > 0 else 0)
-        except zlib.error as error:
-            raise RpcError(Grpc.INTERNAL, f"grpc: failed to decompress the received message: {error}") from None
+        except zlib.error:
+            raise RpcError(Grpc.INTERNAL, f"{UNZIP}gzip: invalid header") from None
         if 0 < self._limit < len(data):
             raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"grpc: received message after decompression larger than max {self._limit}")
         if not unzip.eof:
-            raise RpcError(Grpc.INTERNAL, "grpc: failed to decompress the received message: unexpected EOF")
+            raise RpcError(Grpc.INTERNAL, f"{UNZIP}unexpected EOF")
         return data

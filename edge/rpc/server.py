@@ -14,8 +14,9 @@ from edge.rpc.call import Call, CallHead, Method, StreamCall, StreamHandler, Una
 from edge.rpc.connection import READ_SIZE, Connection, Limits
 from edge.rpc.frames import H2, StreamFault
 from edge.rpc.hpack import Field
-from edge.rpc.request import RequestHead, check_fields, read_request
-from edge.rpc.status import RpcError, parse_timeout
+from edge.rpc.messages import ENCODINGS
+from edge.rpc.request import check_fields, read_request
+from edge.rpc.status import CONTENT_TYPE, RpcError, bin_problem, parse_timeout, trailer_fields
 from edge.rpc.stream import Stream
 
 __all__ = ["Call", "Method", "Server", "Service", "StreamCall", "StreamHandler", "UnaryCall", "UnaryHandler"]
@@ -23,6 +24,8 @@ __all__ = ["Call", "Method", "Server", "Service", "StreamCall", "StreamHandler",
 log = logging.getLogger("dapr.runtime.grpc.api")
 MEMORY = 256  # header blocks remembered per connection
 LIMITS = Limits(min_ping=8.0)
+NO_CALL = ("405", "415")
+PLAIN = ("content-type", "text/plain")
 
 
 class Methods(Protocol):
@@ -91,6 +94,16 @@ class Server:
             self._empty.set()
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is no call. length: of its body by content-length, -1 = not said. status: HTTP's."""
+
+    length: int
+    status: str
+    code: int
+    message: str
+
+
 class ServerConnection(Connection):
     """One client."""
 
@@ -100,7 +113,7 @@ class ServerConnection(Connection):
         self.service = server.service
         self.buffered = 0
         self.peer: object = None
-        self._heads: dict[bytes, CallHead | RequestHead] = {}
+        self._heads: dict[bytes, CallHead | Refusal] = {}
         self._heads_of = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -121,7 +134,7 @@ class ServerConnection(Connection):
             found = self._read(decoder.decode(block), stream_id)
             if self._heads_of == decoder.generation and len(self._heads) < MEMORY:
                 self._heads[block] = found
-        if isinstance(found, RequestHead):
+        if isinstance(found, Refusal):
             stream: Stream = NotGrpc(self, stream_id, found)
         elif found.method.unary is not None:
             stream = UnaryCall(self, stream_id, found)
@@ -136,7 +149,7 @@ class ServerConnection(Connection):
             stream.remote_closed = True
             stream.data(b"", True, 0)
 
-    def _read(self, fields: Sequence[Field], stream_id: int) -> CallHead | RequestHead:
+    def _read(self, fields: Sequence[Field], stream_id: int) -> CallHead | Refusal:
         """Raises StreamFault on what is no HTTP/2 request."""
         request = read_request(fields, stream_id)
         timeout, encoding, content = 0.0, "", ""
@@ -147,11 +160,21 @@ class ServerConnection(Connection):
                 encoding = value
             elif name == "grpc-timeout":
                 try:
-                    timeout = max(parse_timeout(value), 1e-9)
-                except ValueError:
-                    content = ""
-        if request.method != "POST" or not content.startswith("application/grpc") or content[16:17] not in ("", "+", ";"):
-            return request
+                    timeout = parse_timeout(value)
+                except ValueError as error:
+                    return Refusal(request.length, "400", Grpc.INTERNAL, f"malformed grpc-timeout: {error}")
+                if not timeout:
+                    return Refusal(request.length, "200", Grpc.DEADLINE_EXCEEDED, "context deadline exceeded")
+            elif name.endswith("-bin") and (wrong := bin_problem(name, value)):
+                return Refusal(request.length, "400", Grpc.INTERNAL, wrong)
+        if request.method != "POST":
+            text = f'Received a HEADERS frame with :method "{request.method}" which should be POST'
+            return Refusal(request.length, "405", Grpc.INTERNAL, text)
+        if not content.startswith("application/grpc") or content[16:17] not in ("", "+", ";"):
+            return Refusal(request.length, "415", Grpc.INVALID_ARGUMENT, f'invalid gRPC request content-type "{content}"')
+        if encoding not in ENCODINGS:
+            text = f'grpc: Decompressor is not installed for grpc-encoding "{encoding}"'
+            return Refusal(request.length, "200", Grpc.UNIMPLEMENTED, text)
         method = self.service.methods.get(request.path) or Method(stream=self.service.unknown or unimplemented)
         return CallHead(request.path, fields, method, timeout, encoding, request.length)
 
@@ -163,12 +186,12 @@ async def unimplemented(call: StreamCall) -> None:
 
 
 class NotGrpc(Stream):
-    """A request that is no gRPC: read to its end, then refused in plain HTTP."""
+    """A request that is no gRPC call: read to its end, then refused, with an HTTP status that says so too (as grpc-go)."""
 
-    def __init__(self, connection: ServerConnection, stream_id: int, request: RequestHead) -> None:
+    def __init__(self, connection: ServerConnection, stream_id: int, refusal: Refusal) -> None:
         super().__init__(connection, stream_id)
-        self.expected = request.length
-        self._post = request.method == "POST"
+        self.expected = refusal.length
+        self._refusal = refusal
 
     def headers(self, fields: list[Field], end: bool) -> None:
         if not end:
@@ -179,7 +202,10 @@ class NotGrpc(Stream):
     def data(self, payload: bytes, end: bool, size: int) -> None:
         if not end:
             return self.credit(size)
-        status, text = ("415", b"invalid gRPC request content-type\n") if self._post else ("405", b"gRPC requests are POST\n")
-        fields = ((":status", status), ("content-type", "text/plain"), ("content-length", str(len(text))))
-        self.send_headers(fields)
+        refusal = self._refusal
+        trailers = trailer_fields(refusal.code, refusal.message)
+        if refusal.status not in NO_CALL:
+            return self.send_headers(((":status", refusal.status), CONTENT_TYPE, *trailers), end=True)
+        text = refusal.message.encode("utf-8", "replace") + b"\n"  # for who is no gRPC client
+        self.send_headers(((":status", refusal.status), PLAIN, ("content-length", str(len(text))), *trailers))
         return self.send_data(text, end=True)

@@ -12,6 +12,8 @@ from edge.rpc.hpack import Field
 CONTENT_TYPE = ("content-type", "application/grpc")
 UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 LONGEST = 99_999_999  # a timeout has eight digits at most
+LONGEST_DIGITS = 8
+ODD = re.compile(r"[^A-Za-z0-9+/]")
 FOREVER = 10 * 365 * 24 * 3600.0
 ENCODE = re.compile(rb"[^ -$&-~]")
 ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
@@ -69,11 +71,29 @@ def decode_bin(value: str) -> bytes:
     return binascii.a2b_base64(value + "=" * (-len(value) % 4), strict_mode=True)
 
 
+def bin_problem(name: str, value: str) -> str:
+    """What is wrong with the value of a `-bin` key, in grpc-go's words; "" = nothing. Several values may be joined by commas."""
+    for part in value.split(","):
+        try:
+            decode_bin(part.strip())
+        except ValueError:
+            found = ODD.search(part)
+            at = found.start() if found is not None else max(len(part) - 1, 0)
+            return f'malformed binary metadata "{value}" in header "{name}": illegal base64 data at input byte {at}'
+    return ""
+
+
 def parse_timeout(text: str) -> float:
-    """Seconds of `grpc-timeout`. Raises ValueError."""
+    """Seconds of `grpc-timeout`. Raises ValueError in grpc-go's words."""
     digits, unit = text[:-1], text[-1:]
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 8 and unit in UNITS):
-        raise ValueError(f"malformed grpc-timeout: {text!r}")
+    if not digits:
+        raise ValueError(f'transport: timeout string is too short: "{text}"')
+    if len(digits) > LONGEST_DIGITS:
+        raise ValueError(f'transport: timeout string is too long: "{text}"')
+    if unit not in UNITS:
+        raise ValueError(f'transport: timeout unit is not recognized: "{text}"')
+    if not (digits.isascii() and digits.isdigit()):
+        raise ValueError(f'strconv.ParseUint: parsing "{digits}": invalid syntax')
     return min(int(digits) * UNITS[unit], FOREVER)
 
 

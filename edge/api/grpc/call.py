@@ -8,9 +8,10 @@ from typing import Any, Protocol
 from edge.api.grpc.context import NO_CONTEXT, Context
 from edge.app import App
 from edge.blocks import Blocks
+from edge.errors import Grpc
 from edge.rpc.status import RpcError
 
-__all__ = ["Call", "Direct", "RpcError", "Streaming", "Unary"]
+__all__ = ["Call", "Direct", "RpcError", "Streaming", "Unary", "only_message"]
 
 
 class Call:
@@ -58,3 +59,11 @@ class Streaming(Protocol):
 
 Direct = Callable[[Call, Any], Awaitable[None]]
 """(call, the wire's StreamCall): for handlers that send from several places."""
+
+
+async def only_message(requests: AsyncIterator[Any]) -> Any:
+    """The message of a call that has one, whatever it answers. Raises RpcError, in grpc-go's words."""
+    message = await anext(requests, None)
+    if message is None:
+        raise RpcError(Grpc.INTERNAL, "cardinality violation: received no request message from non-client-streaming RPC")
+    return message

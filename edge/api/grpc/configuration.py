@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from edge.api.grpc.call import Call, Streaming, Unary
+from edge.api.grpc.call import Call, Streaming, Unary, only_message
 from edge.model import ConfigItem
 from edge.rpc.pb import configuration_pb2
 
@@ -58,7 +58,7 @@ async def get(call: Call, request: Any) -> Any:
 
 async def subscribe(call: Call, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     """First the subscription's id alone, then what changes, until the client goes or somebody unsubscribes."""
-    request = await anext(requests, None) or configuration_pb2.SubscribeConfigurationRequest()
+    request = await only_message(requests)
     changes, block = Changes(), call.blocks.configuration
     keys, metadata = list(request.keys), dict(request.metadata)
     id_ = await block.subscribe(call.app, request.store_name, keys, metadata, changes.add, changes.end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.api.grpc.call import Call, RpcError
-from edge.api.grpc.rpcs import DAPR
+from edge.api.grpc.rpcs import DAPR, TASK_HUB
 from edge.app import AppUnavailable
 from edge.blocks.invoke import InvokeFailed
 from edge.errors import Grpc
@@ -32,7 +32,7 @@ async def forward(call: Call, wire: StreamCall) -> None:
     if wire.path.count("/") < 2:
         raise RpcError(Grpc.UNIMPLEMENTED, f'malformed method name: "{wire.path}"')
     if not names_app(call):
-        raise RpcError(Grpc.UNKNOWN, UNKNOWN_METHOD if wire.path.startswith(DAPR) else NO_TARGET)
+        raise RpcError(Grpc.UNKNOWN, UNKNOWN_METHOD if wire.path.startswith((DAPR, TASK_HUB)) else NO_TARGET)
     names = dict(reversed([(name, value) for name, value in call.metadata if isinstance(value, str)]))
     target = names.get(CALLEE) or names.get(APP_ID, "")
     try:

@@ -25,7 +25,7 @@ from edge.rpc.status import RpcError
 from edge.settings import AppSettings
 
 info_log = logging.getLogger("dapr.runtime.grpc.api-info")
-NOT_PROTOBUF = "grpc: error unmarshalling request: proto:\u00a0cannot parse invalid wire-format data"
+NO_WIRE_FORMAT, NO_UTF8 = "proto:\u00a0cannot parse invalid wire-format data", "string field contains invalid UTF-8"
 NOT_IMPLEMENTED = 501
 
 
@@ -122,8 +122,8 @@ class Face:
             call = Call(self.app, self.blocks, wire.head.context)
             try:
                 answer = handler(call, parse(data))
-            except DecodeError:
-                raise RpcError(Grpc.INTERNAL, NOT_PROTOBUF) from None
+            except DecodeError as error:
+                raise _not_protobuf("grpc: error unmarshalling request", error) from None
             except EdgeError as error:
                 _tell(wire, call, error)
                 raise
@@ -177,9 +177,13 @@ async def _decoded(wire: StreamCall, parse: Any) -> AsyncIterator[Any]:
     async for data in wire:
         try:
             message = parse(data)
-        except DecodeError:
-            raise RpcError(Grpc.INTERNAL, NOT_PROTOBUF) from None
+        except DecodeError as error:
+            raise _not_protobuf("grpc: failed to unmarshal the received message", error) from None
         yield message
+
+
+def _not_protobuf(what: str, error: DecodeError) -> RpcError:
+    return RpcError(Grpc.INTERNAL, f"{what}: {NO_UTF8 if 'UTF-8' in str(error) else NO_WIRE_FORMAT}")
 
 
 def _log_call(wire: WireCall, code: int) -> None:

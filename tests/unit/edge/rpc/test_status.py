@@ -40,7 +40,7 @@ def test_timeouts_are_read(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "S", "1", "1s", "-1S", "123456789S", "1.5S", "٣S"])
 def test_malformed_timeouts_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="grpc-timeout"):
+    with pytest.raises(ValueError, match=r"timeout|syntax"):
         parse_timeout(text)
 
 
