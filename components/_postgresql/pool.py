@@ -22,6 +22,10 @@ AWAY = ("08", "57P01", "57P02", "57P03", "53300")
 """SQLSTATEs of a server that can't be used now: connection failures, shutdown, start-up, too many connections."""
 
 
+async def _keep(connection: Any) -> None:
+    """A connection goes back as it is: nothing here leaves session state, and asking the server to reset it costs a round trip."""
+
+
 class Pool:
     """Connections of one component.
 
@@ -53,6 +57,7 @@ class Pool:
         self._pool = asyncpg.create_pool(
             min_size=0,
             max_size=most,
+            reset=_keep,
             max_inactive_connection_lifetime=fields.connection_max_idle_time or IDLE,
             **self._how,
         )

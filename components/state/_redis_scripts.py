@@ -77,6 +77,18 @@ return 0
 """
 )
 
+# For each key: data and version of its hash, two nils for a missing key, two ones for a key of another type.
+READ = """
+local found = {}
+for i, key in ipairs(KEYS) do
+  local pair = redis.pcall('HMGET', key, 'data', 'version')
+  if pair.err then pair = {1, 1} end
+  if pair[1] == false and redis.call('EXISTS', key) == 1 then pair = {1, 1} end
+  found[2 * i - 1], found[2 * i] = pair[1], pair[2]
+end
+return found
+"""
+
 # What daprd's clients see of its own scripts when Redis 7 refuses, recorded; scripts look for it.
 SET_REFUSED = "ERR user_script:14: failed to set key {key} script: d908b9553add63a82e03589b5c6d01a7654ef0f2, on @user_script:14."
 DELETE_REFUSED = "ERR user_script:6: failed to delete {key} script: 2446db0de2c963f100727b388f03ead01d18c265, on @user_script:6."

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from components._redis import Client, RedisFields
 from components.state._redis_keys import glob_of
 from components.state._redis_query import Indexes
-from components.state._redis_scripts import DELETE_REFUSED, OPERATIONS, SET_REFUSED
+from components.state._redis_scripts import DELETE_REFUSED, OPERATIONS, READ, SET_REFUSED
 from edge.component import Context, Feature
 from edge.errors import ComponentError, EtagInvalid, EtagMismatch, Invalid
 from edge.model import BulkItem, DeleteItem, QueryResult, SetItem, StateItem
@@ -26,6 +26,7 @@ INTEGER = re.compile(r"[+-]?[0-9]+")
 ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u(003c|003e|0026|2028|2029)")
 LETTERS = {b"003c": b"<", b"003e": b">", b"0026": b"&", b"2028": b"\xe2\x80\xa8", b"2029": b"\xe2\x80\xa9"}
 SCAN_COUNT, AT_ONCE = 1000, 1000
+OTHER = object()
 WAIT_MS = 1000
 
 
@@ -48,7 +49,7 @@ class Store:
         self.metadata = metadata
         self._indexes = Indexes.parse(metadata.query_indexes)
         self._client = Client(metadata, context, self._prepare)
-        self._script: Any = None
+        self._scripts: dict[str, Any] = {}
 
     async def open(self) -> None:
         """Raises ComponentError; a server that is away is none."""
@@ -102,15 +103,19 @@ class Store:
         return items
 
     async def _read_many(self, keys: Sequence[str]) -> list[Any]:
-        pipeline = self._client.redis.pipeline(transaction=False)
-        for key in keys:
-            pipeline.hgetall(key)
-        found: list[Any] = await pipeline.execute(raise_on_error=False)
-        return found
+        """What `_item` takes, for each key; one that needs a look of its own is OTHER."""
+        if self._client.cluster:
+            pipeline = self._client.redis.pipeline(transaction=False)
+            for key in keys:
+                pipeline.hgetall(key)
+            found = await pipeline.execute(raise_on_error=False)
+            return [OTHER if isinstance(each, Exception) else each for each in found]
+        pairs = iter(await self._registered(READ)(keys))
+        return [_fields(data, version) for data, version in zip(pairs, pairs, strict=True)]
 
     async def _bulk(self, key: str, found: Any) -> BulkItem:
         try:
-            item = await self.get(key) if isinstance(found, Exception) else _item(key, found)
+            item = await self.get(key) if found is OTHER else _item(key, found)
         except ComponentError as error:
             return BulkItem(key, error=str(error))
         return BulkItem(key) if item is None else BulkItem(key, item.data, item.etag)
@@ -195,10 +200,10 @@ class Store:
     async def _operations(self, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         return await self._registered()(keys, arguments)
 
-    def _registered(self) -> Any:
-        if self._script is None:
-            self._script = self._client.redis.register_script(OPERATIONS)
-        return self._script
+    def _registered(self, text: str = OPERATIONS) -> Any:
+        if text not in self._scripts:
+            self._scripts[text] = self._client.redis.register_script(text)
+        return self._scripts[text]
 
     def _set_arguments(self, item: SetItem, json: bool = False) -> tuple[Any, ...]:
         """Raises EtagInvalid, Invalid."""
@@ -253,6 +258,13 @@ def _not_integer(text: str) -> str | None:
 def _unescaped(text: bytes) -> bytes:
     """JSON as daprd writes it to Redis: without the escapes for HTML."""
     return ESCAPE.sub(lambda found: found[1] + LETTERS[found[2]], text) if b"\\u" in text else text
+
+
+def _fields(data: Any, version: Any) -> Any:
+    """A hash as HGETALL gives it."""
+    if data == 1:
+        return OTHER
+    return {} if data is None else {b"data": data} | ({} if version is None else {b"version": version})
 
 
 def _item(key: str, found: Any) -> StateItem | None:

@@ -51,10 +51,12 @@ def list_types(as_json: bool) -> None:
 @click.argument("version", default="v1")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def describe(type_: str, version: str, as_json: bool) -> None:
-    """The metadata fields of a type: name, default, meaning."""
+    """The metadata fields of a type: name, default, meaning. A version may stand behind the type: state.postgresql/v2."""
     from edge import registry
     from edge.spec import docs
 
+    if "/" in type_:
+        type_, _, version = type_.partition("/")
     try:
         found = registry.load(type_, version)
     except registry.UnknownComponent as error:

@@ -21,7 +21,7 @@ class Candidate:
     """A store under test. open: a fresh instance on the same server or file.
 
     prefix: of this test's keys. unreadable: what an etag that is no etag raises. expiry_shown: reads say when a value ends.
-    delete_checks_missing: a delete with an etag of a missing key is refused. sees: what it takes until another instance sees a write.
+    delete_checks_missing: a delete with an etag of a missing key is refused. stored: whether a key's row is on the disk, None = not asked.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Candidate:
     expiry_shown: bool = True
     delete_checks_missing: bool = True
     lasting: bool = True
+    stored: Callable[[str], bool] | None = None
 
     def key(self, name: str = "k") -> str:
         return f"app||{self.prefix}{name}"
@@ -174,6 +175,21 @@ class Suite:
             assert ("ttlExpireTime" in shown) is one.expiry_shown
             await store.set(one.item("short", 3, concurrency="first-write"))
             assert (await store.get(one.key("short"))).data == b"3"
+
+    async def expired_values_leave_the_disk(self, one: Candidate) -> None:
+        if one.stored is None:
+            pytest.skip("the server removes them by itself")
+        async with one.open() as store:
+            needs(store, Feature.TTL)
+            await store.set(one.item("gone", 1, metadata={"ttlInSeconds": "1"}))
+            await store.set(one.item("there", 1))
+
+            deadline = asyncio.get_running_loop().time() + 20
+            while await asyncio.to_thread(one.stored, one.key("gone")) and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(0.05)
+
+            assert not await asyncio.to_thread(one.stored, one.key("gone"))
+            assert await asyncio.to_thread(one.stored, one.key("there"))
 
     async def a_ttl_that_is_no_number_is_refused(self, one: Candidate) -> None:
         async with one.open() as store:

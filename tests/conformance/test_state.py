@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,8 +29,13 @@ def in_memory(ask: Ask, folder: Path, prefix: str) -> Candidate:
 
 
 def sqlite(ask: Ask, folder: Path, prefix: str) -> Candidate:
-    fields = {"connectionString": str(folder / "s.db"), "queryApi": "true"}
-    return Candidate("state.sqlite", partial(opened, "state.sqlite", folder, fields), prefix)
+    fields = {"connectionString": str(folder / "s.db"), "queryApi": "true", "cleanupInterval": "200ms"}
+
+    def stored(key: str) -> bool:
+        with contextlib.closing(sqlite3.connect(folder / "s.db", timeout=10)) as tx:
+            return bool(tx.execute("SELECT 1 FROM state WHERE key = ?", (key,)).fetchall())
+
+    return Candidate("state.sqlite", partial(opened, "state.sqlite", folder, fields), prefix, stored=stored)
 
 
 def redis(ask: Ask, folder: Path, prefix: str) -> Candidate:
@@ -41,15 +48,20 @@ def redis(ask: Ask, folder: Path, prefix: str) -> Candidate:
 def postgresql(ask: Ask, folder: Path, prefix: str) -> Candidate:
     server = ask("postgres")
     assert isinstance(server, Postgres)
-    one = partial(opened, "state.postgresql", folder, {"connectionString": server.words})
-    return Candidate("state.postgresql", one, prefix, EtagInvalid)
+    one = partial(opened, "state.postgresql", folder, {"connectionString": server.words, "cleanupInterval": "200ms"})
+    return Candidate("state.postgresql", one, prefix, EtagInvalid, stored=partial(has_row, server, "state"))
 
 
 def postgresql_v2(ask: Ask, folder: Path, prefix: str) -> Candidate:
     server = ask("postgres")
     assert isinstance(server, Postgres)
-    one = partial(opened, "state.postgresql", folder, {"connectionString": server.url, "tablePrefix": "v2_"}, version="v2")
-    return Candidate("state.postgresql/v2", one, prefix, wrong_etag=UUID)
+    fields = {"connectionString": server.url, "tablePrefix": "v2_", "cleanupInterval": "200ms"}
+    one = partial(opened, "state.postgresql", folder, fields, version="v2")
+    return Candidate("state.postgresql/v2", one, prefix, wrong_etag=UUID, stored=partial(has_row, server, "v2_state"))
+
+
+def has_row(server: Postgres, table: str, key: str) -> bool:
+    return server.sql(f"SELECT count(*) FROM {table} WHERE key = '{key}'") == "1"
 
 
 CANDIDATES = {
