@@ -21,6 +21,7 @@ KINDS = {
     "middleware": "middleware",
     "conversation": "conversation",
 }
+GROUP = "edged.components"
 FIRST_VERSIONS = ("", "v0", "v1")
 
 
@@ -30,6 +31,31 @@ class UnknownComponent(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+_ADDED: dict[str, type[Component] | str] = {}
+"""What is known besides the catalogue: classes by `type/version`, or where to find them."""
+_looked: set[str] = set()
+
+
+def register(type_: str, found: type[Component] | str, version: str = "v1") -> None:
+    """Make a component known that is not in the catalogue (it wins over one that is). found: the class, or `module:Class`."""
+    _ADDED[f"{type_.lower()}/{version.lower()}"] = found
+
+
+def _installed() -> None:
+    """Components of other packages: entry points of the group `edged.components`, named by their type (`state.mine`, `state.mine/v2`).
+
+    Looked for once, and only when a type is not known otherwise: reading what is installed takes tens of milliseconds.
+    """
+    if GROUP in _looked:
+        return
+    _looked.add(GROUP)
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=GROUP):
+        type_, _, version = point.name.partition("/")
+        _ADDED.setdefault(f"{type_.lower()}/{version.lower() or 'v1'}", point.value)
 
 
 def known() -> Iterator[str]:
@@ -47,7 +73,10 @@ def resolve(type_: str, version: str = "v1") -> str:
     if asked in FIRST_VERSIONS:
         asked = "v1"
     key = f"{ALIASES.get(name, name)}/{asked}"
-    if key in CATALOG:
+    if key in _ADDED or key in CATALOG:
+        return key
+    _installed()
+    if key in _ADDED:
         return key
     kind, _, rest = name.partition(".")
     if kind not in KINDS or not rest:
@@ -73,6 +102,10 @@ def load(type_: str, version: str = "v1") -> type[Component]:
     """The component's class; its module is imported now. Raises UnknownComponent, or ImportError when an extra is not installed."""
     from components.catalog import CATALOG
 
-    module, _, name = CATALOG[resolve(type_, version)].partition(":")
+    key = resolve(type_, version)
+    where = _ADDED.get(key) or CATALOG[key]
+    if not isinstance(where, str):
+        return where
+    module, _, name = where.partition(":")
     found: Any = getattr(import_module(module), name)
     return found  # type: ignore[no-any-return]

@@ -103,6 +103,7 @@ async def _start(
     up.enter_context(told(journal))
     background = await up.enter_async_context(Tasks("components"))
     lend = _lender(settings, data, background, database, ids)
+    await _discover()
     loader = await up.enter_async_context(open_components(plan, lend, os.environ, accept))
     parts = loader.parts
     tasks = await up.enter_async_context(Tasks("edged"))
@@ -121,6 +122,15 @@ async def _start(
         watch = reloader.watch(lambda changed: FolderWatch(settings.resources_paths, changed, settings.hot_reload_interval))
         up.callback(watch.stop)
     return Daemon(plan, hosted, services, database, reloader)
+
+
+async def _discover() -> None:
+    """Pluggable components, where their folder of sockets is."""
+    folder = os.environ.get("DAPR_COMPONENTS_SOCKETS_FOLDER") or "/tmp/dapr-components-sockets"
+    if await asyncio.to_thread(os.path.isdir, folder):
+        from components._pluggable import discover  # gRPC, for those who have any
+
+        await discover(os.environ)
 
 
 def _lender(settings: DaemonSettings, data: DataDir, tasks: Tasks, database: Database, ids: list[str]) -> Callable[[Resource], Context]:

@@ -23,7 +23,16 @@ LAYERS = {
     "edge.__main__": 6,
 }  # fmt: skip
 APART = [("edge.channel", "edge.blocks"), ("edge.api.http", "edge.api.grpc")]
-COMPONENTS_MAY = ("edge.database", "edge.http1.client", "edge.http1.messages", "edge.http1.streams", "edge.version")
+COMPONENTS_MAY = (
+    "edge.rpc.client",
+    "edge.rpc.pb",
+    "edge.rpc.status",
+    "edge.database",
+    "edge.http1.client",
+    "edge.http1.messages",
+    "edge.http1.streams",
+    "edge.version",
+)
 
 
 def module_name(path: Path) -> str:

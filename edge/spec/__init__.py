@@ -10,13 +10,14 @@ Types: str, bool, int, float, Duration, Size, tuple[str, ...] (comma separated),
 names in any case, aliases after the canonical name, truthy words, an empty text is the type's zero.
 """
 
-from edge.spec.fields import Duration, Meta, Problem, Size, Spec, camel_case, meta, near, specs, words
+from edge.spec.fields import Duration, Meta, Problem, Raw, Size, Spec, camel_case, meta, near, specs, words
 from edge.spec.parsing import parse, parse_duration, truthy
 
 __all__ = [
     "Duration",
     "Meta",
     "Problem",
+    "Raw",
     "Size",
     "Spec",
     "camel_case",

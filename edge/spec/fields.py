@@ -52,6 +52,13 @@ class Problem:
 
 
 @record
+class Raw:
+    """The metadata of a component that checks them itself (in another process): as the operator wrote them."""
+
+    values: Mapping[str, str]
+
+
+@record
 class Spec:
     """One field as declared. type: the Python type without None; required: it has no default."""
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from edge.durations import parse_go_duration
 from edge.quantity import parse_quantity
-from edge.spec.fields import EXAMPLES, Duration, Meta, Problem, Size, Spec, near, plain_type, specs, words
+from edge.spec.fields import EXAMPLES, Duration, Meta, Problem, Raw, Size, Spec, near, plain_type, specs, words
 
 M = TypeVar("M")
 TRUE = frozenset(("y", "yes", "true", "t", "on", "1"))
@@ -20,6 +20,8 @@ def parse(cls: type[M], raw: Mapping[str, str], *common: type) -> tuple[M | None
     raw: metadata by the names that the operator wrote. common: further specs whose fields may stand there too (those of the kind).
     """
     owner: type = cls
+    if owner is Raw:
+        return cls(dict(raw)), []  # type: ignore[call-arg]
     given, problems = _fold(raw)
     values: dict[str, Any] = {}
     for spec in specs(owner):
