@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from edge.model import (
     NO_METADATA,
+    Address,
     BindingEvent,
     BindingResult,
     BulkTopicEvent,
@@ -134,6 +135,7 @@ class App:
     mtls: bool = False
     extended: dict[str, str] = field(default_factory=dict)
     subscriptions: list[Subscription] = field(default_factory=list)
+    internal_address: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

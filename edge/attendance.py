@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from edge.tasks import Tasks
 
 if TYPE_CHECKING:
     from edge.actor import ActorHost
+    from edge.blocks.actors.placement import Placement
     from edge.blocks.actors.service import ActorService
     from edge.blocks.jobs import JobService
     from edge.blocks.metadata import ActorStatus
@@ -32,11 +33,24 @@ HTTP = ("http", "https", "h2c")
 
 
 class Attendance:
-    """The apps of a daemon by presence. ttl: the feature ActorStateTTL is on. data_dir: where the daemon's own file lies."""
+    """The apps of a daemon by presence. ttl: the feature ActorStateTTL is on. data_dir: where the daemon's own file lies.
 
-    def __init__(self, parts: Parts, database: Database, tasks: Tasks, data_dir: Path, policies: AppPolicies, *, ttl: bool) -> None:
+    cluster: makes the placement of a Dapr cluster, None = the daemon is its own.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        database: Database,
+        tasks: Tasks,
+        data_dir: Path,
+        policies: AppPolicies,
+        *,
+        ttl: bool,
+        cluster: Callable[[], Placement] | None = None,
+    ) -> None:
         self._parts, self._database, self._tasks, self._data_dir, self._ttl = parts, database, tasks, data_dir, ttl
-        self._policies = policies
+        self._policies, self._cluster = policies, cluster
         self._clock = SystemClock()
         self._made: Scheduler | None = None
         self._configs: dict[str, Mapping[str, Any]] = {}
@@ -73,7 +87,8 @@ class Attendance:
             from edge.blocks.series import Series
 
             state = ActorState(self._parts, self._embedded, ttl=self._ttl)
-            self._actors = ActorService(self._tasks, self._clock, Series(self._scheduler), state, policies=self._policies)
+            placement = None if self._cluster is None else self._cluster()
+            self._actors = ActorService(self._tasks, self._clock, Series(self._scheduler), state, placement, policies=self._policies)
             for app in self._present.values():
                 self._tasks.start(f"actors[{app.id}]", self._register(self._actors, app))
         return self._actors

@@ -92,7 +92,7 @@ async def serve_internal(settings: AppSettings, app: App, blocks: Blocks, mesh: 
     """The port is open and announced; without a certificate from Sentry as soon as there is one. Raises OSError, IdentityError."""
     port = InternalPort(settings, app, blocks, mesh)
     try:
-        address = port.bind()
+        address = app.internal_address = port.bind()
         if settings.mtls:
             await _secured(settings, app, port, tasks)
         else:

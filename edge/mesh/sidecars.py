@@ -139,6 +139,10 @@ class Mesh:
         """The app of that name in this daemon."""
         return next((app for app in self._apps() if app.id == app_id and app.namespace == namespace), None)
 
+    def connections(self) -> Remotes:
+        """The connections to other sidecars."""
+        return self._connections()
+
     def _connections(self) -> Remotes:
         if self._remotes is None:
             from edge.mesh.remote import Remotes

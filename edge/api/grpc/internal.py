@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from edge import errors
-from edge.actor import ActorCall
+from edge.actor import REENTRANCY_HEADER, ActorCall, ActorTick
 from edge.api.grpc.errors import render
 from edge.app import App, AppUnavailable
 from edge.blocks import Blocks
@@ -24,7 +24,7 @@ from edge.mesh.messages import response_message, to_request
 from edge.mesh.sidecars import Mesh
 from edge.model import InvokeRequest
 from edge.rpc.call import Call, Method, StreamCall, UnaryCall
-from edge.rpc.pb import internals_pb2
+from edge.rpc.pb import internals_pb2, wrappers_pb2
 from edge.rpc.proxy import forward
 from edge.rpc.server import LIMITS, Server, Service
 from edge.rpc.status import RpcError, metadata
@@ -62,6 +62,7 @@ class InternalFace:
             f"{SERVICE}CallLocalStream": Method(stream=self._call_local_stream),
             f"{SERVICE}CallActor": Method(unary=self._call_actor),
             f"{SERVICE}CallActorStream": Method(stream=self._call_actor_stream),
+            f"{SERVICE}CallActorReminder": Method(unary=self._call_actor_reminder),
         }
 
     # --- invocation
@@ -121,15 +122,22 @@ class InternalFace:
         data = await wire.receive()
         await wire.send((await self._actor(_parsed(internals_pb2.InternalInvokeRequest, data or b""))).SerializeToString())
 
+    async def _call_actor_reminder(self, wire: UnaryCall, data: bytes) -> bytes:
+        message = _parsed(internals_pb2.Reminder, data)
+        given = wrappers_pb2.BytesValue.FromString(message.data.value).value if message.HasField("data") else None
+        tick = ActorTick(message.actor_type, message.actor_id, message.name, given, message.due_time, message.period)
+        await self._blocks.actors.take_reminder(self._app, tick)
+        return b""
+
     async def _actor(self, message: Any) -> Any:
         if self._blocks.actors is None:
             raise EdgeError(errors.ACTOR_INVOKE, error="the actor runtime is disabled")
         asked = to_request(message)
         assert isinstance(asked.body, bytes)
-        call = ActorCall(
-            message.actor.actor_type, message.actor.actor_id, asked.path, asked.body, asked.query, tuple(asked.headers), asked.content_type
-        )
-        answer = await self._blocks.actors.invoke(self._app, call)
+        headers, actor = tuple(asked.headers), message.actor
+        stack = next((value for name, value in headers if name == REENTRANCY_HEADER), "")
+        call = ActorCall(actor.actor_type, actor.actor_id, asked.path, asked.body, asked.query, headers, asked.content_type, stack)
+        answer = await self._blocks.actors.take(self._app, call)
         response = response_message(answer)
         response.message.data.value = answer.body
         return response

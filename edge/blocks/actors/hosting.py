@@ -31,6 +31,7 @@ class Hosting:
 
     async def register(self, app: App, host: ActorHost | None, raw: Mapping[str, Any]) -> None:
         """The app hosts what `raw` says through `host`; None: nothing, but for what a stream of its hosts."""
+        await self._placement.member(app)
         if host is None:
             self._event(app).set()
             return

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from edge.actor import ActorCall, ActorTick
+from edge.app import App
 from edge.blocks.actors.table import ActorType
 from edge.model import InvokeResponse
 
@@ -43,6 +44,9 @@ class Placement:
                 await self._changed.wait()
         except TimeoutError:
             pass
+
+    async def member(self, app: App) -> None:
+        """The app is there, though it may host nothing."""
 
     async def add(self, kind: ActorType) -> None:
         """From now on that host has the type; actors that move to it are deactivated where they were."""

@@ -118,10 +118,25 @@ class ActorService:
             raise EdgeError(BAD_REQUEST, error=error, grpc_message=f"invalid actor method: {error}") from None
         await self._ready(app)
         call = replace(call, method=method, headers=_stamped(app, call.headers))
+        return await self._answered(
+            before_turn(self._policies, app, call, lambda: self._reach(app.namespace, call.type, call.id, lambda p: p.invoke(call)))
+        )
+
+    async def take(self, app: App, call: ActorCall) -> InvokeResponse:
+        """A call that another sidecar passed on, for an actor of this app. Raises EdgeError ACTOR_INVOKE, ACTOR_STACK_DEPTH."""
+        await self._ready(app)
+        return await self._answered(self._reach(app.namespace, call.type, call.id, lambda place: place.invoke(call)))
+
+    async def take_reminder(self, app: App, tick: ActorTick) -> None:
+        """A reminder that another sidecar passed on. Raises EdgeError ACTOR_INVOKE."""
+        await self._ready(app)
+        await self._answered(self._reach(app.namespace, tick.type, tick.id, lambda place: place.remind(tick)))
+
+    @staticmethod
+    async def _answered(work: Awaitable[T]) -> T:
+        """What went wrong, in Dapr's words."""
         try:
-            return await before_turn(
-                self._policies, app, call, lambda: self._reach(app.namespace, call.type, call.id, lambda p: p.invoke(call))
-            )
+            return await work
         except StackTooDeep:
             raise EdgeError(ACTOR_STACK_DEPTH) from None
         except HostGone as error:
