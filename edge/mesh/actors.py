@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from edge.actor import REENTRANCY_HEADER, ActorCall, ActorFailed, ActorTick, HostGone
 from edge.app import App
+from edge.blocks.actors.service import MOVED
+from edge.channel.grpc_answers import wording
 from edge.errors import Grpc
 from edge.mesh.messages import request_message, to_response
 from edge.mesh.remote import Remotes
@@ -15,7 +17,6 @@ from edge.rpc.pb import any_pb2, internals_pb2, wrappers_pb2
 from edge.rpc.status import RpcError
 
 SERVICE = "/dapr.proto.internals.v1.ServiceInvocation/"
-PREFIX = "error invoke actor method: "
 
 
 class RemoteActors:
@@ -52,6 +53,6 @@ class RemoteActors:
         try:
             return (await channel.unary(SERVICE + method, message)).message
         except RpcError as error:
-            if error.code == Grpc.UNAVAILABLE:
+            if error.code == Grpc.UNAVAILABLE or error.message.endswith(MOVED):
                 raise HostGone(error.message) from None
-            raise ActorFailed(error.message.removeprefix(PREFIX)) from None
+            raise ActorFailed(wording(error)) from None

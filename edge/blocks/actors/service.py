@@ -18,6 +18,7 @@ from edge.blocks.actors.hosting import Hosting
 from edge.blocks.actors.placement import Place, Placement
 from edge.blocks.actors.reminders import Reminder, ReminderRequest, Reminders
 from edge.blocks.actors.state import ActorState, StateOperation
+from edge.blocks.actors.table import ActorType
 from edge.blocks.actors.timers import TimerRequest, Timers
 from edge.blocks.actors.turns import StackTooDeep
 from edge.blocks.metadata import ActorStatus
@@ -50,6 +51,7 @@ from edge.tasks import Tasks
 T = TypeVar("T")
 RESERVED = "dapr.internal."
 LOOKUP = 5.0
+MOVED = "remote actor moved"
 STAMPED = frozenset(("dapr-api-call", "dapr-caller-app-id", "dapr-caller-namespace", "dapr-api-token"))
 
 
@@ -125,12 +127,22 @@ class ActorService:
     async def take(self, app: App, call: ActorCall) -> InvokeResponse:
         """A call that another sidecar passed on, for an actor of this app. Raises EdgeError ACTOR_INVOKE, ACTOR_STACK_DEPTH."""
         await self._ready(app)
-        return await self._answered(self._reach(app.namespace, call.type, call.id, lambda place: place.invoke(call)))
+        known = any(name == "dapr-caller-app-id" for name, _ in call.headers)
+        headers = call.headers if known else _stamped(app, call.headers)
+        call = replace(call, headers=(*headers, ("x-dapr-remote", "true")))
+        return await self._answered(self._local(app, call.type, call.id).invoke(call))
 
     async def take_reminder(self, app: App, tick: ActorTick) -> None:
         """A reminder that another sidecar passed on. Raises EdgeError ACTOR_INVOKE."""
         await self._ready(app)
-        await self._answered(self._reach(app.namespace, tick.type, tick.id, lambda place: place.remind(tick)))
+        await self._answered(self._local(app, tick.type, tick.id).remind(tick))
+
+    def _local(self, app: App, type_: str, id_: str) -> ActorType:
+        """The type on this daemon. Raises EdgeError ACTOR_INVOKE when the actor is elsewhere meanwhile."""
+        place = self._placement.find(app.namespace, type_, id_)
+        if not isinstance(place, ActorType):
+            raise EdgeError(ACTOR_INVOKE, error=MOVED)
+        return place
 
     @staticmethod
     async def _answered(work: Awaitable[T]) -> T:
