@@ -12,7 +12,8 @@ from edge.errors import Unavailable
 
 log = logging.getLogger("dapr.contrib")
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 10.0
+LONGEST_PAUSE = 5.0
+SILENT = ("timeout", "no answer")
 
 
 class Server:
@@ -45,9 +46,15 @@ class Server:
         return self._why or None
 
     def require(self) -> None:
-        """Raises Unavailable until the server has been prepared once."""
+        """Raises Unavailable until the server has been prepared once, and while it is silent."""
         if not self._prepared:
             raise Unavailable(self._why or "not connected yet")
+        self.spare()
+
+    def spare(self) -> None:
+        """Raises Unavailable while the server is known to be silent: no caller need wait for that again. A refusal costs nothing to try."""
+        if self._why and any(word in self._why for word in SILENT):
+            raise Unavailable(self._why)
 
     def failed(self, error: Unavailable) -> None:
         """A call found the server away: from now on it is looked for."""

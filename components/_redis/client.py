@@ -66,12 +66,14 @@ class Client:
         """Call Redis; a broken connection is tried again. Raises Unavailable, Closed, ComponentError with the server's text."""
         if self._closed:
             raise Closed(f"{self._context.name} is closed")
+        self.server.spare()
         pause = float(self._fields.redis_min_retry_interval)
         for _ in range(max(self._fields.redis_max_retries, 0)):
             try:
                 return await self.attempt(call)
-            except Unavailable:
-                if self.server.unhealthy():
+            except Unavailable as error:
+                if self.server.unhealthy() or "timeout" in str(error):
+                    self.server.failed(error)
                     raise
                 await asyncio.sleep(min(pause, self._fields.redis_max_retry_interval))
                 pause = min(pause * 2, self._fields.redis_max_retry_interval)

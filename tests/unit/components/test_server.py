@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,29 @@ def test_bad_fields_are_named(type_: str, raw: dict[str, str], text: str, tmp_pa
                 pass
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("type_", ["state.redis", "state.postgresql"])
+def test_a_silent_server_holds_up_neither_start_nor_calls(type_: str, tmp_path: Path) -> None:
+    silent = socket.socket()
+    silent.bind(("127.0.0.1", 0))
+    silent.listen(100)
+    port = silent.getsockname()[1]
+    raw = {
+        "state.redis": {"redisHost": f"127.0.0.1:{port}"},
+        "state.postgresql": {"connectionString": f"host=127.0.0.1 port={port} user=x"},
+    }
+
+    async def main() -> None:
+        began = time.monotonic()
+        async with opened(type_, tmp_path, raw[type_]) as store:
+            assert time.monotonic() - began < 6
+            assert store.unhealthy()
+            began = time.monotonic()
+            for _ in range(20):
+                with pytest.raises(Unavailable):
+                    await store.get("k")
+            assert time.monotonic() - began < 2
+
+    asyncio.run(main())
+    silent.close()
