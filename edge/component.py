@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
     from edge.database import Database
+    from edge.http1.messages import Request, Response
     from edge.tasks import Tasks
 
 
@@ -244,6 +245,13 @@ class CryptoProvider(Component, Protocol):
 
     async def wrap_key(self, key: bytes, name: str, algorithm: str) -> bytes: ...
     async def unwrap_key(self, wrapped: bytes, name: str, algorithm: str) -> bytes: ...
+
+
+@runtime_checkable
+class HttpMiddleware(Component, Protocol):
+    """A step of an HTTP pipeline: answers itself, or gives the request (or another in its place) to what follows."""
+
+    async def handle(self, request: Request, next_: Callable[[Request], Awaitable[Response]]) -> Response: ...
 
 
 @runtime_checkable

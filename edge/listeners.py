@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from edge.api.http.faces import face, public_face
-from edge.app import App
+from edge.app import App, Parts
 from edge.blocks import Blocks
+from edge.config.configuration import Pipeline
 from edge.config.plan import Plan
+from edge.errors import ComponentError
 from edge.http1.messages import Limits
 from edge.http1.server import Listen, Tcp, Unix, bind, serve
 from edge.rpc.lazy import Lazy
@@ -37,9 +39,9 @@ def places(settings: AppSettings, kind: str, port: int) -> list[Listen]:
 
 
 @asynccontextmanager
-async def serve_http(settings: AppSettings, app: App, blocks: Blocks, plan: Plan) -> AsyncIterator[None]:
-    """The HTTP API, HTTP/2 included. Raises ListenError."""
-    handler = face(app, blocks, settings, plan.configuration)
+async def serve_http(settings: AppSettings, app: App, blocks: Blocks, plan: Plan, parts: Parts) -> AsyncIterator[None]:
+    """The HTTP API, HTTP/2 included. Raises ListenError, ComponentError."""
+    handler = face(app, blocks, settings, plan.configuration, middleware(plan.configuration.http_pipeline, parts, app))
     limits = Limits(settings.read_buffer_bytes, settings.max_body_bytes)
     try:
         async with serve(handler, places(settings, "http", settings.http_port), limits, h2=_h2) as server:
@@ -54,6 +56,15 @@ async def serve_http(settings: AppSettings, app: App, blocks: Blocks, plan: Plan
         if isinstance(error, ListenError) or not (error.strerror or "").startswith("listen"):
             raise
         raise ListenError(_refused("HTTP", error, "dapr-http-port")) from error
+
+
+def middleware(pipeline: Pipeline, parts: Parts, app: App) -> list[Any]:
+    """The components of a pipeline. Raises ComponentError for one that is not there: without it the API could stand open."""
+    found = [(handler.name, parts.find("middleware", handler.name, app)) for handler in pipeline.handlers]
+    missing = [name for name, part in found if part is None]
+    if missing:
+        raise ComponentError(f"the pipeline of the Configuration names middleware that is not loaded: {', '.join(missing)}")
+    return [part.component for _, part in found if part is not None]
 
 
 def _refused(name: str, error: OSError, flag: str) -> str:

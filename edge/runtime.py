@@ -112,7 +112,7 @@ async def _start(
     hosted = [await _host(app, plan, parts, services, tasks) for app in settings.apps]
     for one in hosted:
         await up.enter_async_context(serve_grpc(one.settings, one.app, services.blocks, plan))
-        await up.enter_async_context(serve_http(one.settings, one.app, services.blocks, plan))
+        await up.enter_async_context(serve_http(one.settings, one.app, services.blocks, plan, parts))
         await up.enter_async_context(serve_public(one.settings, one.app, services.blocks))
         await up.enter_async_context(serve_internal(one.settings, one.app, services.blocks, services.mesh, tasks))
         one.app.outbound_ready = True

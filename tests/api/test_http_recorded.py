@@ -12,7 +12,7 @@ from tests.http_replay import rows
 from tests.http_stages import absent, stage
 
 SETUPS = ("bare", "larder", "bazaar", "hall", "guarded", "early", "narrow", "allowing", "denying", "cors-any", "cors-listed", "public")
-SETUPS += ("ailing",)
+SETUPS += ("ailing", "piped")
 ELSEWHERE = {
     "bare/nothing-configured/actor-": "edged brings placement and scheduler along: actors, jobs and workflows are there without flags",
     "bare/nothing-configured/job-": "the same",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from edge.api.http import routes
 from edge.api.http.router import Router, Rules
-from edge.api.http.server import Face, FaceSettings
+from edge.api.http.server import Face, FaceSettings, Middleware
 from edge.app import App
 from edge.blocks import Blocks
 from edge.config.configuration import Configuration
@@ -12,10 +15,16 @@ from edge.http1.messages import Handler
 from edge.settings import AppSettings
 
 
-def face(app: App, blocks: Blocks, settings: AppSettings, configuration: Configuration) -> Handler:
-    """The handler of an app's HTTP API."""
+def face(app: App, blocks: Blocks, settings: AppSettings, configuration: Configuration, middleware: Sequence[Any] = ()) -> Handler:
+    """The handler of an app's HTTP API. middleware: components of the configuration's httpPipeline."""
     logging = configuration.logging.api_logging
+    steps: tuple[Middleware, ...] = ()
+    if middleware:
+        from edge.api.http.pipeline import pipeline  # few have one
+
+        steps = pipeline(middleware)
     chosen = FaceSettings(
+        pipeline=steps,
         token=app.api_token,
         allowed_origins=settings.allowed_origins,
         traced=_traced(configuration.tracing.sampling_rate),

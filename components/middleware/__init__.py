@@ -1,0 +1,1 @@
+"""HTTP middleware: `middleware.http.*`, parts of the pipelines that a Configuration names."""
