@@ -27,6 +27,8 @@ CATALOG: dict[str, str] = {
     "nameresolution.mdns/v1": "components.nameresolution.mdns:Resolver",
     "nameresolution.nameformat/v1": "components.nameresolution.nameformat:Resolver",
     "nameresolution.sqlite/v1": "components.nameresolution.sqlite:Resolver",
+    "middleware.http.bearer/v1": "components.middleware.http_bearer:Middleware",
+    "middleware.http.oauth2clientcredentials/v1": "components.middleware.http_oauth2clientcredentials:Middleware",
     "middleware.http.ratelimit/v1": "components.middleware.http_ratelimit:Middleware",
     "middleware.http.routeralias/v1": "components.middleware.http_routeralias:Middleware",
     "middleware.http.routerchecker/v1": "components.middleware.http_routerchecker:Middleware",

@@ -1,0 +1,115 @@
+"""`middleware.http.oauth2clientcredentials`: calls go on with a token that the server issued to this client, kept until it expires.
+
+Source: components-contrib middleware/http/oauth2clientcredentials @1.18.4; differs: one token is fetched at a time, and a call that
+cannot get one is answered 502 (there: an empty 200).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, quote_plus, unquote, urlencode
+
+from components.middleware._fetch import fetch
+from components.middleware._request import changed, text
+from edge.component import Context, Feature
+from edge.errors import Invalid
+from edge.http1.messages import BodyTooLarge, Request, Response
+from edge.record import record
+from edge.spec import meta
+
+log = logging.getLogger("dapr.contrib")
+AUTO, IN_PARAMS, IN_HEADER = 0, 1, 2
+EARLY = 10.0  # as Go's oauth2: a token that expires so soon is not used any more
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+
+@record
+class Fields:
+    """Fields of the component."""
+
+    client_id: str = meta(name="clientID", doc="The client's id.")
+    client_secret: str = meta(doc="The client's secret.", sensitive=True)
+    scopes: str = meta(doc="Scopes to ask for, comma separated.")
+    token_url: str = meta(name="tokenURL", doc="The server's token endpoint.", example="https://id.example.com/oauth/token")
+    header_name: str = meta(doc="Header that carries the token.", example="authorization")
+    endpoint_params_query: str = meta("", doc="More parameters of the token request, as a query string.")
+    auth_style: int = meta(0, doc="How the client identifies itself: 0 = either, 1 = parameters, 2 = HTTP Basic.", choices=(0, 1, 2))
+    path_filter: str = meta("", doc="Regular expression; calls whose path it does not match go on without a token.")
+
+
+class Middleware:
+    """See the module."""
+
+    Metadata: ClassVar[type] = Fields
+    features: ClassVar[frozenset[Feature]] = frozenset()
+
+    def __init__(self, metadata: Fields, context: Context) -> None:
+        self.metadata = metadata
+        self._filter = re.compile("")
+        self._token, self._until = "", 0.0
+        self._fetching = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Raises Invalid for a filter that is no regular expression."""
+        try:
+            self._filter = re.compile(self.metadata.path_filter)
+        except re.error as error:
+            raise Invalid(f"metadata errors: Parameter 'pathFilter' is not a valid regex: {error}") from None
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    async def handle(self, request: Request, next_: Callable[[Request], Awaitable[Response]]) -> Response:
+        if self._filter.search(unquote(request.path)) is None:
+            return await next_(request)
+        try:
+            token = await self._current()
+        except (OSError, ValueError, TimeoutError, BodyTooLarge) as error:
+            log.error("Error acquiring token: %s", error or "no answer in time")
+            return text(502, "Bad Gateway")
+        return await next_(changed(request, headers=[*request.headers, (self.metadata.header_name.lower(), token)]))
+
+    async def _current(self) -> str:
+        """The header's value. Raises OSError, ValueError, TimeoutError."""
+        async with self._fetching:
+            if time.monotonic() >= self._until:
+                found = await self._fetch()
+                seconds = float(found.get("expires_in") or 0)
+                self._token = f"{_kind(found)} {found['access_token']}"
+                self._until = time.monotonic() + seconds - EARLY if seconds else float("inf")
+            return self._token
+
+    async def _fetch(self) -> dict[str, Any]:
+        style = self.metadata.auth_style
+        status, body = await self._ask(IN_HEADER if style == AUTO else style)
+        if style == AUTO and status >= 400:
+            status, body = await self._ask(IN_PARAMS)
+        found = json.loads(body) if 200 <= status <= 299 else None
+        if not isinstance(found, dict) or not found.get("access_token"):
+            raise ValueError(f"oauth2: cannot fetch token: {self.metadata.token_url} answered {status}")
+        return found
+
+    async def _ask(self, style: int) -> tuple[int, bytes]:
+        fields = self.metadata
+        pairs = [("grant_type", "client_credentials"), ("scope", " ".join(fields.scopes.split(",")))]
+        pairs += parse_qsl(fields.endpoint_params_query, keep_blank_values=True)
+        headers = [FORM]
+        if style == IN_HEADER:
+            words = f"{quote_plus(fields.client_id)}:{quote_plus(fields.client_secret)}"
+            headers.append(("Authorization", f"Basic {base64.b64encode(words.encode()).decode()}"))
+        else:
+            pairs += [("client_id", fields.client_id), ("client_secret", fields.client_secret)]
+        return await fetch(fields.token_url, "POST", headers, urlencode(pairs).encode())
+
+
+def _kind(found: dict[str, Any]) -> str:
+    """The token's type, as Go spells the usual ones."""
+    given = str(found.get("token_type") or "Bearer")
+    return {"bearer": "Bearer", "mac": "MAC", "basic": "Basic"}.get(given.lower(), given)
