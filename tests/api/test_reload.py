@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from components.configuration.sqlite import put as put_item
 from tests.apps import Answer, ScriptedApp
 from tests.harness import Sidecar, component, sidecar
 from tests.harness_mqtt import Broker, mosquitto, needs_mosquitto, plain
@@ -206,3 +209,40 @@ def _subscribed(one: Sidecar) -> bool:
 
 def _numbers(app: ScriptedApp) -> set[str]:
     return {str(seen.json()["data"]) for seen in app.seen if seen.target[:2] in ("/a", "/b") and seen.method == "POST"}
+
+
+async def test_subscriptions_and_bindings_go_on_at_the_exchanged_component(tmp_path: Path) -> None:
+    async with ScriptedApp(default=Answer(200)) as app:
+        await asyncio.to_thread(exchange_under_subscribers, tmp_path, app)
+
+
+def exchange_under_subscribers(tmp_path: Path, app: ScriptedApp) -> None:
+    def dial(milliseconds: int) -> str:
+        fields = {"connectionString": str(tmp_path / "c.db"), "pollInterval": f"{milliseconds}ms"}
+        return component("dial", "configuration.sqlite", fields)
+
+    def tick(route: str) -> str:
+        return component("tick", "bindings.cron", {"schedule": "@every 1s", "direction": "input", "route": route})
+
+    def put(value: str) -> None:
+        with contextlib.closing(sqlite3.connect(tmp_path / "c.db", timeout=10)) as file, file as tx:
+            put_item(tx, "configuration", "knob", value)
+
+    def seen(path: str) -> int:
+        return sum(1 for one in app.seen if one.method == "POST" and one.target == path)
+
+    with sidecar(tmp_path / "side", resources={"d.yaml": dial(20), "t.yaml": tick("/a")}, app_port=app.port) as one:
+        eventually(lambda: seen("/a") > 0, "no tick")
+        put("0")
+        assert one.call("GET", "/v1.0/configuration/dial/subscribe?key=knob").status == 200
+        put("1")
+        eventually(lambda: seen("/configuration/dial/knob") > 0, "the app is not told")
+
+        write(one, "d.yaml", dial(30))
+        write(one, "t.yaml", tick("/b"))
+        eventually(lambda: seen("/b") > 0, "no tick on the new route")
+        told = seen("/configuration/dial/knob")
+        put("2")
+
+        eventually(lambda: seen("/configuration/dial/knob") > told, "the app is not told by the new component")
+        assert app.seen[-1].target != "/a"
