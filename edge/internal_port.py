@@ -98,10 +98,17 @@ async def serve_internal(settings: AppSettings, app: App, blocks: Blocks, mesh: 
         else:
             await port.listen(None)
         log.info("internal gRPC server is running on port %d", address.port)
+        _warn_open(settings, address)
         tasks.start(f"announce[{app.id}]", mesh.names.announce(app.id, address))
         yield
     finally:
         await port.close()
+
+
+def _warn_open(settings: AppSettings, address: Address) -> None:
+    if not settings.mtls and address.host != "::1" and not address.host.startswith("127."):
+        text = "the internal port of app %s is open on %s:%d without mTLS: who reaches it may invoke the app; use --enable-mtls"
+        log.warning(text, settings.app_id, address.host, address.port)
 
 
 async def _secured(settings: AppSettings, app: App, port: InternalPort, tasks: Tasks) -> None:
@@ -140,9 +147,13 @@ def _server(app: App, blocks: Blocks, mesh: Mesh, *, mtls: bool) -> Any:
 
 
 def listen_addresses(settings: AppSettings) -> tuple[str, ...]:
-    """Where the internal port listens: as told, else everywhere with mTLS, else where the APIs do."""
+    """Where the internal port listens: as told, else everywhere with mTLS, else where the APIs do and on $DAPR_HOST_IP."""
     given = tuple(a.strip().strip("[]") for a in settings.internal_listen_address.split(",") if a.strip())
-    return given or (("",) if settings.mtls else tuple(a.strip("[]") for a in settings.listen_addresses))
+    if given or settings.mtls:
+        return given or ("",)
+    apis = tuple(a.strip("[]") for a in settings.listen_addresses)
+    host = os.environ.get("DAPR_HOST_IP", "")
+    return (*apis, host) if host and host not in apis and not set(apis) & set(WILD) else apis
 
 
 def announced(addresses: Sequence[str]) -> str:

@@ -148,11 +148,13 @@ class Services:
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
             blocks.workflow = OnDemand(lambda: services.workflows(database, plan))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
-            yield services
-            await mesh.close()
-            await blocks.invoke.close()
-            if blocks.configuration.made:
-                await blocks.configuration.close()
+            try:
+                yield services
+            finally:
+                await mesh.close()
+                await blocks.invoke.close()
+                if blocks.configuration.made:
+                    await blocks.configuration.close()
 
     @staticmethod
     def stores(parts: Parts, policies: AppPolicies) -> tuple[OnDemand, OnDemand, OnDemand]:
