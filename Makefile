@@ -72,3 +72,9 @@ thermostat: $(VENV)/.ready
 .PHONY: irrigation
 irrigation: $(VENV)/.ready-test
 	@$(BIN)/python examples/irrigation/demo.py
+
+# the package in a clean Debian root: installed, run, upgraded, removed, purged (needs root and debootstrap)
+.PHONY: test-deb
+test-deb: deb
+	@packaging/system debootstrap curl
+	@packaging/try-deb

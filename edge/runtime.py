@@ -106,6 +106,10 @@ async def _start(
     await _discover()
     loader = await up.enter_async_context(open_components(plan, lend, os.environ, accept))
     parts = loader.parts
+    if data.orphans:
+        from edge.adoption import adopt  # an instance beside this one ended
+
+        await adopt(data.orphans, database, journal)
     tasks = await up.enter_async_context(Tasks("edged"))
     services = await up.enter_async_context(Services.open(plan, parts, database, journal, tasks, settings, data))
     services.blocks.shutdown = _shutdown(stop)
