@@ -13,12 +13,13 @@ run: $(VENV)/.ready
 	@$(BIN)/edged run --app-id play
 
 test: $(VENV)/.ready-test mosquitto sdk
-	@packaging/system redis-server psql:postgresql nats-server rabbitmq-server
+	@packaging/system gcc redis-server psql:postgresql nats-server rabbitmq-server
 	@packaging/test
 
-# kills by the hundred, of everything that must not lose anything
+# kills by the hundred, power cuts, bad disks and garbage, of everything that must not lose anything (docs/reliability.md)
 faults: $(VENV)/.ready-test mosquitto
-	@KILLS=50 packaging/test -s tests/faults
+	@packaging/system gcc
+	@KILLS=$${KILLS:-50} CUTS=$${CUTS:-20} SEEDS=$${SEEDS:-100} EXAMPLES=$${EXAMPLES:-1000} packaging/test -s --timeout 3600 tests/faults tests/unit/edge/journal/test_model.py tests/unit/edge/database
 
 lint check: $(VENV)/.ready-test
 	@packaging/check

@@ -15,7 +15,8 @@ MAGIC = b"SQLite format 3\x00"
 WAL_MAGIC = (0x377F0682, 0x377F0683)
 WAL_HEAD, FRAME_HEAD, DB_HEAD = 32, 24, 100
 LEAF, INTERIOR, INDEX_LEAF, INDEX_INTERIOR = 0x0D, 0x05, 0x0A, 0x02
-DEEPEST = 20
+MOST_PAGES, DEEPEST = 1 << 20, 40
+SIZES = tuple(1 << power for power in range(9, 17))
 LARGEST_PAYLOAD = 1 << 28
 Row = tuple[Any, ...]
 Bytes = bytes | mmap.mmap
@@ -39,8 +40,8 @@ class Pages:
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         """(rowid, values) of every cell in a table leaf that makes sense, whichever table it belongs to."""
-        count = max(len(self._data) // self.size, max(self.frames, default=0)) if self.size else 0
-        for number in range(1, count + 1):
+        count = len(self._data) // self.size
+        for number in (*range(1, count + 1), *(number for number in self.frames if number > count)):
             page = self.image(number)
             if len(page) == self.size and page[_start(number)] == LEAF:
                 yield from self._cells(page, number, LEAF)
@@ -49,17 +50,18 @@ class Pages:
         """(type, name, table, root page, sql) of what sqlite_schema still says."""
         return [row for _, row in self.tree(1) if len(row) == 5 and isinstance(row[3], int) and isinstance(row[4], str)]
 
-    def tree(self, root: int, depth: int = DEEPEST) -> Iterator[tuple[int, Row]]:
+    def tree(self, root: int, seen: set[int] | None = None, depth: int = DEEPEST) -> Iterator[tuple[int, Row]]:
         """(rowid, values) of the rows below a page of a table (rowid 0 in one WITHOUT ROWID), whose key columns come first)."""
-        page = self.image(root)
-        if len(page) != self.size or depth <= 0:
+        page, seen = self.image(root), set() if seen is None else seen
+        if len(page) != self.size or root in seen or len(seen) > MOST_PAGES or not depth:
             return
+        seen.add(root)
         kind = page[_start(root)]
         if kind in (LEAF, INDEX_LEAF, INDEX_INTERIOR):
             yield from self._cells(page, root, kind)
         if kind in (INTERIOR, INDEX_INTERIOR):
             for child in self._children(page, root):
-                yield from self.tree(child, depth - 1)
+                yield from self.tree(child, seen, depth - 1)
 
     def _children(self, page: bytes, number: int) -> Iterator[int]:
         start = _start(number)
@@ -122,6 +124,8 @@ def frames(wal: Bytes) -> Iterator[tuple[int, int, int]]:
     if len(wal) < WAL_HEAD or struct.unpack_from(">I", wal)[0] not in WAL_MAGIC:
         return
     (size,) = struct.unpack_from(">I", wal, 8)
+    if size not in SIZES:
+        return
     salts = wal[16:24]
     for at in range(WAL_HEAD, len(wal) - FRAME_HEAD - size + 1, FRAME_HEAD + size):
         number, commit = struct.unpack_from(">II", wal, at)
@@ -139,12 +143,13 @@ def _bytes(path: Path) -> Bytes:
 
 
 def _page_size(data: Bytes, wal: Bytes) -> int:
+    found = 0
     if len(wal) >= WAL_HEAD and struct.unpack_from(">I", wal)[0] in WAL_MAGIC:
-        return int(struct.unpack_from(">I", wal, 8)[0])
-    if len(data) >= DB_HEAD and data[: len(MAGIC)] == MAGIC:
-        (size,) = struct.unpack_from(">H", data, 16)
-        return 65536 if size == 1 else size
-    return _guess(data)
+        (found,) = struct.unpack_from(">I", wal, 8)
+    elif len(data) >= DB_HEAD and data[: len(MAGIC)] == MAGIC:
+        (found,) = struct.unpack_from(">H", data, 16)
+        found = 65536 if found == 1 else found
+    return found if found in SIZES else _guess(data)
 
 
 def _guess(data: Bytes) -> int:

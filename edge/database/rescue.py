@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sqlite3
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -120,16 +121,34 @@ def _torn(connection: sqlite3.Connection, file: Path, options: Options, began: f
         return None
     data = wal.read_bytes()
     behind = [frame for at, frame in enumerate(frames(data)) if at >= max(valid, 0)]
-    if not any(commit for *_, commit in behind) or options.salvager is None:
+    commits = sum(commit > 0 for *_, commit in behind)
+    if not commits:
         return None
     folder = _place(file)
     copy = folder / file.name
     _beside(copy, "-wal").write_bytes(data)
     report = Report(str(file), f"{len(behind)} pages at the end of its WAL could not be read", str(folder), complete=False)
     connection.execute("BEGIN IMMEDIATE")
-    report.notes = options.salvager(connection, copy, False)
+    report.notes = _salvaged(connection, copy, options, complete=False)
     connection.execute("COMMIT")
-    return _told(report, folder, began)
+    if commits > 1 or any(report.notes.values()):
+        return _told(report, folder, began)
+    _discard(copy)  # the last commit was being written when the power went: nobody had been told that it was there
+    folder.rmdir()
+    return None
+
+
+def _salvaged(connection: sqlite3.Connection, file: Path, options: Options, *, complete: bool) -> dict[str, int]:
+    """What the salvager did; nothing that it stumbles over in a damaged file keeps the daemon from starting."""
+    if options.salvager is None:
+        return {}
+    connection.execute("SAVEPOINT salvage")
+    try:
+        return options.salvager(connection, file, complete)
+    except (sqlite3.Error, ValueError, TypeError, LookupError, ArithmeticError, struct.error):
+        log.exception("%s: salvaging stumbled; what was found so far is dropped, the damaged file stays", file)
+        connection.execute("ROLLBACK TO salvage")
+        return {"salvage failed": 1}
 
 
 def _rescue(target: str, file: Path, options: Options, reason: str, began: float) -> tuple[sqlite3.Connection, Report]:
@@ -169,9 +188,10 @@ def _fill(new: sqlite3.Connection, file: Path, options: Options, report: Report)
         report.complete = False
     if not report.complete:
         _fill_from_pages(new, Pages(file), report)
-    if options.salvager is not None:
-        behind = _size(_beside(file, "-wal")) > 0  # SQLite stops at the first frame of a WAL that is wrong; more may stand behind it
-        report.notes = options.salvager(new, file, report.complete and not behind)
+        with contextlib.suppress(sqlite3.Error):
+            new.execute("DELETE FROM edged_schema")  # a table may be lost: all are made again where they are missing
+    behind = _size(_beside(file, "-wal")) > 0  # SQLite stops at the first frame of a WAL that is wrong; more may stand behind it
+    report.notes = _salvaged(new, file, options, complete=report.complete and not behind)
     new.execute("COMMIT")
     new.execute("PRAGMA synchronous=FULL")
     new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -22,9 +22,17 @@ def migrate(tx: sqlite3.Connection, path: str, name: str, scripts: Sequence[str]
         )
     for script in scripts[level:]:
         for statement in _statements(script):
-            tx.execute(statement)
+            _run(tx, statement)
     if level < len(scripts):
         tx.execute("INSERT OR REPLACE INTO edged_schema VALUES (?, ?)", (name, len(scripts)))
+
+
+def _run(tx: sqlite3.Connection, statement: str) -> None:
+    try:
+        tx.execute(statement)
+    except sqlite3.OperationalError as error:
+        if not any(text in str(error) for text in ("already exists", "duplicate column")):  # as after a rescue that saved the table
+            raise
 
 
 def _statements(script: str) -> list[str]:

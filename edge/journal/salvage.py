@@ -38,7 +38,7 @@ def _scan(tx: sqlite3.Connection, damaged: Path) -> int:
         if _is_entry(values):
             found += tx.execute(rows.INSERT_MISSING, (rowid, *values[1:])).rowcount
         elif _is_lane(values):
-            tx.execute(LANE_MISSING, (rowid, *values[1:]))
+            tx.execute(LANE_MISSING, (rowid, *values[1:]) if _sane(values) else (rowid, values[1], *NO_NUMBERS))
     return found
 
 
@@ -58,6 +58,20 @@ def _is_lane(values: tuple[Any, ...]) -> bool:
     return len(values) == 11 and values[0] is None and isinstance(values[1], str) and LANE_NAME.match(values[1]) is not None
 
 
+def _sane(values: tuple[Any, ...]) -> bool:
+    """The lane's numbers are numbers."""
+    *_, dropped, pending, size = values
+    if not (isinstance(dropped, str) and all(isinstance(one, int | float) and one >= 0 for one in (*values[2:8], pending, size))):
+        return False
+    try:
+        return all(isinstance(count, int) for count in orjson.loads(dropped).values())
+    except (ValueError, AttributeError):
+        return False
+
+
+NO_NUMBERS = (0, 0.0, 0, 0, 0, 0, "{}", 0, 0)
+
+
 def _name_lanes(tx: sqlite3.Connection) -> None:
     """Every row needs a lane, and a lane's counter must stand behind its last row."""
     numbers, at = [], 0
@@ -71,6 +85,14 @@ def _name_lanes(tx: sqlite3.Connection) -> None:
         tx.execute("UPDATE journal_lane SET last=max(last, ?) WHERE id=?", (last & (1 << rows.SHIFT) - 1, number))
 
 
+def _reasons(text: Any) -> dict[str, int]:
+    try:
+        found = orjson.loads(text)
+    except ValueError:
+        return {}
+    return {str(reason): count for reason, count in found.items() if isinstance(count, int)} if isinstance(found, dict) else {}
+
+
 def _recount(tx: sqlite3.Connection) -> int:
     """Numbers equal to the rows: what is missing counts as dropped, reason "damaged"; what is back after its end as accepted again."""
     missing = 0
@@ -79,7 +101,7 @@ def _recount(tx: sqlite3.Connection) -> int:
         count, total = tx.execute(size, (rows.first_of(number), rows.first_of(number + 1))).fetchone()
         gone = max(0, pending - count)
         missing += gone
-        reasons: dict[str, int] = orjson.loads(dropped)
+        reasons = _reasons(dropped)
         if gone:
             reasons["damaged"] = reasons.get("damaged", 0) + gone
         values = (max(0, count - pending), count, total, orjson.dumps(reasons).decode(), number)

@@ -88,9 +88,9 @@ class Caller:
             self._streams = None
 
 
-async def produce(ledger: Ledger, sidecar: Sidecar, path: Callable[[str], str], topic: str, pause: float = 0.002) -> None:
-    """Publish 0, 1, 2… to a topic until cancelled; a number without an answer is sent again until it has one."""
-    caller, number = Caller(sidecar), 0
+async def produce(ledger: Ledger, sidecar: Sidecar, path: Callable[[str], str], topic: str, pause: float = 0.002, first: int = 0) -> None:
+    """Publish first, first + 1… to a topic until cancelled; a number without an answer is sent again until it has one."""
+    caller, number = Caller(sidecar), first
     with contextlib.closing(caller):
         while True:
             status = await caller.post(path(topic), str(number).encode())

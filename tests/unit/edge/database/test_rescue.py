@@ -253,3 +253,14 @@ def test_without_rescue_a_damaged_file_is_refused_as_it_is(file: Path) -> None:
     assert file.read_bytes() == b"rubbish" * 1000
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(file).execute("SELECT * FROM sqlite_schema")
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SEEDS", "6"))))
+def test_no_garbage_keeps_it_from_starting(seed: int, crashed: Path) -> None:
+    """Random bytes in random sectors of file and WAL, the worst that a torn write can leave."""
+    dice = random.Random(seed)
+    for path in (crashed, Path(f"{crashed}-wal")):
+        sectors = path.stat().st_size // 512
+        overwrite(path, *((dice.randrange(sectors) * 512, dice.randbytes(512)) for _ in range(dice.randrange(1, 40))))
+
+    in_life(crashed, look)
