@@ -302,7 +302,7 @@ def test_grpc_invocation_reaches_the_app_and_its_answer_the_caller(forge: Forge,
 
 
 # --- other setups
-@pytest.mark.parametrize("kind", ["unimplemented", "internal", pytest.param("unavailable", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["unimplemented", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("internal", "unavailable"))])
 def test_list_calls_that_fail_leave_a_healthy_sidecar(tmp_path: Path, kind: str) -> None:
     recorded = row("app-grpc", f"grpc/start/list-{kind}")
     reply = recorded_reply(recorded["answer"], recorded["call"]["method"])
@@ -319,7 +319,7 @@ def test_list_calls_that_fail_leave_a_healthy_sidecar(tmp_path: Path, kind: str)
 
 
 def test_health_probes_gate_the_app_as_recorded(tmp_path: Path) -> None:
-    flags = ["--enable-app-health-check", "--app-health-probe-interval", "1", "--app-health-threshold", "2", "--app-protocol", "grpc"]
+    flags = ["--enable-app-health-check", "--app-health-probe-interval", "1", "--app-health-threshold", "1", "--app-protocol", "grpc"]
     with grpc_app(answers={"HealthCheck": Reply()}) as app:
         with sidecar(
             tmp_path, app_id="forge", app_port=app.port, resources={"h.yaml": component("hub", "pubsub.in-memory")}, flags=flags

@@ -13,7 +13,7 @@ import pytest
 
 from tests.apps import Answer, ScriptedApp, Seen
 from tests.grpc_client import Client
-from tests.grpc_replay import Play, Row, rows
+from tests.grpc_replay import STREAM_TIME, Play, Row, rows
 from tests.harness import Sidecar, sidecar
 from tests.harness_servers import needs_redis, redis_server
 from tests.recorded import DATA
@@ -80,7 +80,7 @@ def resources(setup: str, known: dict[str, str]) -> dict[str, str]:
 async def played(
     folder: Path, setup: str, rows: list[Row], known: dict[str, str], during: dict[str, Callable[[], None]] | None = None, **settings: Any
 ) -> list[str]:
-    """All rows in order; what differs. Rows that wait for actors that nobody hosts go on beside the others."""
+    """All rows in order; what differs. Rows that wait (for actors that nobody hosts) go on beside the others."""
     async with ScriptedApp(default=granary) as app:
         known = {"<dir>": str(folder), "<app-port>": str(app.port), **known}
         port = app.port if settings.pop("app", True) else 0
@@ -92,9 +92,9 @@ async def played(
             with Client(edged.grpc_port) as client:
                 play = Play(client, known, during or {})
                 play.during = {name: (lambda work=work: work(edged)) for name, work in (during or {}).items()}  # type: ignore[misc]
-                slow = [asyncio.to_thread(play.play, row) for row in rows if row.get("seconds", 0) > 4]
-                waiting = asyncio.gather(*slow)
-                found = [text for row in rows if row.get("seconds", 0) <= 4 for text in await asyncio.to_thread(play.play, row)]
+                slow = [row for row in rows if row.get("seconds", 0) > STREAM_TIME]
+                waiting = asyncio.gather(*(asyncio.to_thread(play.play, row) for row in slow))
+                found = [text for row in rows if row not in slow for text in await asyncio.to_thread(play.play, row)]
                 return found + [text for each in await waiting for text in each]
 
 
