@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from edge.durations import format_go_duration
-from edge.errors import Invalid
+from edge.errors import Invalid, Unsupported
 
 OPERATIONS = ("exec", "query", "close")
 
@@ -33,6 +33,12 @@ def statement(metadata: Mapping[str, str]) -> tuple[str, list[Any]]:
     if not isinstance(values, list):
         raise Invalid("invalid metadata property params: failed to unserialize into an array: it is no JSON array")
     return sql, values
+
+
+def known(operation: str) -> None:
+    """Raises Unsupported in Dapr's words."""
+    if operation not in OPERATIONS:
+        raise Unsupported(f"invalid operation type: {operation}. Expected exec, query, or close")
 
 
 class Answer:

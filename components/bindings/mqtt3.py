@@ -14,7 +14,7 @@ from components._mqtt import Broker, Certificates, Identity, Session, Settings, 
 from components._mqtt.address import tls_context
 from components._mqtt.packets5 import Properties
 from edge.component import Context, DeliverEvent, Feature, Unsubscribe
-from edge.errors import Unsupported
+from edge.errors import Closed, Unsupported
 from edge.model import BindingEvent, BindingResult, Message
 from edge.spec import Duration, meta
 
@@ -57,6 +57,7 @@ class Binding:
         self._broker: Broker
         self._certificates = Certificates(metadata.ca_cert, metadata.client_cert, metadata.client_key)
         self._sessions: dict[str, Session] = {}
+        self._closed = False
 
     async def open(self) -> None:
         """Connects to nothing yet. Raises Invalid for an address or TLS material that cannot work."""
@@ -66,6 +67,7 @@ class Binding:
 
     async def close(self) -> None:
         """Events under way may end; the sessions stay with the broker."""
+        self._closed = True
         sessions, self._sessions = list(self._sessions.values()), {}
         for session in sessions:
             await session.close()
@@ -74,6 +76,8 @@ class Binding:
         return next((trouble for session in self._sessions.values() if (trouble := session.unhealthy())), None)
 
     async def _session(self, role: str) -> Session:
+        if self._closed:
+            raise Closed("the binding is closed")
         session = self._sessions.get(role)
         if session is None:
             fields = self.metadata

@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 
 from components._postgresql import Pool, PostgresFields
-from components.bindings._sql import OPERATIONS, Answer, statement
+from components.bindings._sql import OPERATIONS, Answer, known, statement
 from edge import gojson
 from edge.component import Context, Feature
 from edge.errors import Closed, ComponentError, Invalid, Unavailable
@@ -65,6 +65,7 @@ class Binding:
             return None
         if self._closed:
             raise Closed("component is closed")
+        known(operation)
         sql, params = statement(metadata)
         answer = Answer(operation, sql)
         try:

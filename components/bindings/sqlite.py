@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
-from components.bindings._sql import OPERATIONS, Answer, statement
+from components.bindings._sql import OPERATIONS, Answer, known, statement
 from edge.component import Context, Feature
 from edge.errors import Closed, ComponentError, Full, Invalid, Unavailable
 from edge.model import BindingResult
@@ -85,6 +85,7 @@ class Binding:
             return None
         if self._connection is None:
             raise Closed("component is closed")
+        known(operation)
         sql, params = statement(metadata)
         answer = Answer(operation, sql)
         async with self._turn:
