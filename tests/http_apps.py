@@ -143,6 +143,12 @@ def ailing(seen: Seen) -> Answer:
     return _json('[{"pubsubname": "bus", "topic": "t", "route": "/t"}]') if seen.target == "/dapr/subscribe" else _plain()
 
 
+def edges(seen: Seen) -> Answer:
+    if seen.target.startswith("/dapr"):
+        return Answer(404)
+    return Answer(200, b'"heard"', (JSON,))
+
+
 APPS: dict[str, App] = {
     "larder": larder,
     "hall": hall,
@@ -154,4 +160,5 @@ APPS: dict[str, App] = {
     "denying": h_only,
     "narrow": everything,
     "ailing": ailing,
+    "edges": edges,
 }

@@ -129,6 +129,23 @@ def rows(setup: str) -> Iterator[Row]:
             yield row
 
 
+def edge_rows() -> Iterator[Row]:
+    """Odd requests and daprd's answers to them (tests/data/http-edges.jsonl), as rows. What all answers have is left out there."""
+    for number, line in enumerate((DATA / "http-edges.jsonl").read_text().rstrip("\n").split("\n")):
+        row = json.loads(line)
+        request, response = row["request"], row["response"]
+        response.setdefault("body", "")
+        response.setdefault("headers", {"content-type": "application/json"})
+        if not response.pop("untraced", False):
+            response["headers"]["traceparent"] = "<traceparent>"
+        if response["status"] == 204:
+            response["headers"].pop("content-type", None)
+        elif response["headers"].keys().isdisjoint(("transfer-encoding", "connection")):
+            response["headers"]["content-length"] = "<n>"
+        name = f"{number} {request['method']} {request['path']} {request.get('body', '')[:80]}"
+        yield {"setup": "edges", "group": "edges", "name": name, "request": request, "response": response}
+
+
 @dataclass
 class Play:
     """One setup being replayed. port: where requests go. app: the setup's app, if it has one; its requests from `heard` on count."""

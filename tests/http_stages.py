@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from components.catalog import ALIASES, CATALOG
 from tests.apps import Answer, ScriptedApp
-from tests.harness import Sidecar, free_port
+from tests.harness import Sidecar, component, free_port
 from tests.harness_mqtt import MOSQUITTO, mosquitto, plain
 from tests.harness_servers import REDIS, redis_server
 from tests.http_apps import APPS
@@ -38,6 +38,23 @@ SECRETS = {
     "cipherkey": "0f" * 32,
     "shortkey": "0f" * 8,
 }
+EDGES = {
+    "sq": ("state.sqlite", {"connectionString": "<dir>/s.db"}),
+    "mem": ("state.in-memory", {}),
+    "bus": ("pubsub.in-memory", {}),
+    "fenced": (
+        "pubsub.in-memory",
+        {"allowedTopics": "plain,secret", "protectedTopics": "secret", "publishingScopes": "shop=plain;other=secret"},
+    ),
+    "sec": ("secretstores.local.file", {"secretsFile": "<dir>/edges.json"}),
+    "mv": ("secretstores.local.file", {"secretsFile": "<dir>/edges.json", "multiValued": "true"}),
+    "env": ("secretstores.local.env", {}),
+    "cr": ("crypto.dapr.localstorage", {"path": "<dir-of-keys>"}),
+    "files": ("bindings.localstorage", {"rootPath": "<dir-of-files>"}),
+    "web": ("bindings.http", {"url": "http://127.0.0.1:<app-port>"}),
+}
+"""The components behind tests/data/http-edges.jsonl."""
+EDGE_SECRETS = {key: SECRETS[key] for key in ("pin", "router", "ports", "yes", "nil", "neg", "cipherkey")} | {"uni": "é<&>"}
 SERVERS = {"redis": Path(REDIS or "/none").exists(), "mqtt3": Path(MOSQUITTO).exists()}
 
 
@@ -146,6 +163,7 @@ def _resources(text: str) -> str:
 def files(folder: Path) -> dict[str, str]:
     """The files behind components, and where they are."""
     (folder / "safe.json").write_text(json.dumps(SECRETS))
+    (folder / "edges.json").write_text(json.dumps(EDGE_SECRETS))
     keys, plain_files = folder / "keys", folder / "files"
     keys.mkdir()
     plain_files.mkdir()
@@ -161,7 +179,7 @@ def files(folder: Path) -> dict[str, str]:
 @asynccontextmanager
 async def stage(setup: str, folder: Path) -> AsyncIterator[Stage]:
     """The setup's servers, app and sidecar, ready."""
-    recorded = SETUPS[setup]
+    recorded = SETUPS[setup] if setup != "edges" else _edges()
     async with AsyncExitStack() as up:
         values = Values({**files(folder), "<host>": socket.gethostname(), "<public-port>": str(free_port())})
         redis_port = mqtt_port = 0
@@ -186,9 +204,17 @@ async def stage(setup: str, folder: Path) -> AsyncIterator[Stage]:
             await asyncio.to_thread(edged.wait)
         if setup == "public":
             made.play.port = int(values.known["<public-port>"])
-        if app is not None and next(rows(setup))["request"] is not None:
+        if app is not None and (setup == "edges" or next(rows(setup))["request"] is not None):
             made.play.heard = len(app.seen)
         yield made
+
+
+def _edges() -> dict[str, Any]:
+    """The setup of http-edges.jsonl, in the form of setups.json."""
+    resources = "\n---\n".join(component(name, type_, fields) for name, (type_, fields) in EDGES.items())
+    names = {"component": "sqlite", "version": "v1", "configuration": {"connectionString": "<dir>/names.db"}}
+    config = {"kind": "Configuration", "metadata": {"name": "c"}, "spec": {"nameResolution": names}}
+    return {"app_id": "shop", "config": json.dumps(config), "resources": resources, "app": True}
 
 
 async def _far(up: AsyncExitStack, values: Values, folder: Path, near: ScriptedApp) -> tuple[Sidecar, ScriptedApp]:
