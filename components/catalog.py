@@ -40,6 +40,7 @@ CATALOG: dict[str, str] = {
     "pubsub.rabbitmq/v1": "components.pubsub.rabbitmq:PubSub",
     "pubsub.redis/v1": "components.pubsub.redis:PubSub",
     "pubsub.sqlite/v1": "components.pubsub.sqlite:PubSub",
+    "secretstores.hashicorp.vault/v1": "components.secretstores.hashicorp_vault:Store",
     "secretstores.local.env/v1": "components.secretstores.local_env:Store",
     "secretstores.local.file/v1": "components.secretstores.local_file:Store",
     "secretstores.systemd/v1": "components.secretstores.systemd:Store",
