@@ -31,13 +31,10 @@ class Cellar(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
-        path = self.path.partition("?")[0]
-        found = {
-            "/jam": (200, "text/plain", f"{body} jam"),
-            "/json": (200, "application/json", json.dumps([self.command, self.path, body])),
-        }
-        status, kind, text = found.get(path, (404, "text/plain", ""))
+        body = self._body().decode()
+        asked = json.dumps([self.command, self.path, body])
+        found = {"/jam": (200, "text/plain", f"{body} jam"), "/json": (200, "application/json", asked)}
+        status, kind, text = found.get(self.path.partition("?")[0], (404, "text/plain", ""))
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(text)))
