@@ -43,7 +43,7 @@ def edged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
         "fenced.yaml": component("fenced", "pubsub.in-memory", {"publishingScopes": "faced=open"}),
         "safe.yaml": component("safe", "secretstores.local.file", {"secretsFile": str(folder / "s.json")}),
         "files.yaml": component("files", "bindings.localstorage", {"rootPath": str(folder / "files")}),
-        "dial.yaml": component("dial", "configuration.sqlite", {"connectionString": str(folder / "c.db"), "tableName": "configuration"}),
+        "dial.yaml": component("dial", "configuration.sqlite", {"connectionString": str(folder / "c.db")}),
         "latch.yaml": component("latch", "lock.sqlite", {"connectionString": str(folder / "l.db")}),
     }
     with sidecar(folder, app_id="faced", resources=documents, config=SCOPES) as one:
