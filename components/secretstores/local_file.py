@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from edge.component import Context, Feature
 from edge.errors import ComponentError, NotFound
+from edge.gostruct import printed
 from edge.record import record
 from edge.spec import meta
 
@@ -100,15 +101,4 @@ def _go_text(value: Any) -> str:
             return "%!s(<nil>)"
         case bool():
             return f"%!s(bool={'true' if value else 'false'})"
-    return f"%!s(float64={_go_float(float(value))})"
-
-
-def _go_float(value: float) -> str:
-    """Go's %v: shortest digits, exponent from 21 digits on and below 1e-4."""
-    if value.is_integer() and abs(value) < 1e21:
-        return str(int(value))
-    digits = repr(value)
-    if "e" in digits:
-        mantissa, _, exponent = digits.partition("e")
-        return f"{mantissa.removesuffix('.0')}e{exponent[0]}{exponent[1:].rjust(2, '0')}"
-    return digits
+    return f"%!s(float64={printed(value)})"

@@ -9,7 +9,7 @@ import pytest
 from edge import gostruct
 from edge.gofloat import decode
 from edge.goscanner import JsonError
-from edge.gostruct import MapError, Struct, from_map, list_of
+from edge.gostruct import MapError, Struct, from_map, list_of, printed
 
 OPTIONS = Struct("state.SetStateOption", {"Concurrency": gostruct.text, "Consistency": gostruct.text})
 ITEM = Struct(
@@ -97,3 +97,15 @@ def test_a_map_that_does_not_fit_lists_all_problems(body: bytes, error: str) -> 
 
 def test_a_fitting_map_is_read_in_any_case() -> None:
     assert from_map({"KEY": "a", "vaLue": 3, "metadata": {"x": None}}, MAP) == {"Key": "a", "Value": 3, "Metadata": {"x": ""}}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"), (-0.0, "-0"), (12.5, "12.5"), (999999, "999999"), (1000000, "1e+06"), (12345678901, "1.2345678901e+10"),
+        (0.0001, "0.0001"), (0.00001, "1e-05"), (1.5e300, "1.5e+300"), (-2.5, "-2.5"),
+        ({"b": 1000000, "a": [1, None, "x", True]}, "map[a:[1 <nil> x true] b:1e+06]"),
+    ],
+)  # fmt: skip
+def test_values_are_printed_as_go_prints_them(value: object, text: str) -> None:
+    assert printed(value) == text

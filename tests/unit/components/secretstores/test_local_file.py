@@ -61,7 +61,10 @@ def test_multi_valued_keeps_objects_together_and_leaves_lists_out(tmp_path: Path
     assert store.features == {Feature.MULTIPLE_KEY_VALUES_PER_SECRET} and not opened(tmp_path).features
 
 
-@pytest.mark.parametrize(("number", "text"), [(1e21, "1e+21"), (1e-7, "1e-07"), (1.5e300, "1.5e+300"), (12345678, "12345678")])
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1e21, "1e+21"), (1e-7, "1e-07"), (1.5e300, "1.5e+300"), (12345678, "1.2345678e+07"), (12345678901, "1.2345678901e+10")],
+)
 def test_numbers_are_gos(tmp_path: Path, number: float, text: str) -> None:
     assert get(opened(tmp_path, {"n": number}), "n") == {"n": f"%!s(float64={text})"}
 
