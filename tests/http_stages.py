@@ -132,12 +132,21 @@ async def _probe(stage: Stage, row: Row) -> None:
     stage.play.heard = len(stage.app.seen)
 
 
+async def _ended(stage: Stage, row: Row) -> None:
+    """The process ends by itself with the exit code that daprd's had."""
+    wanted = re.search(r"exit code (\d)", row["note"])
+    assert wanted is not None and stage.edged.process is not None
+    assert await asyncio.to_thread(stage.edged.process.wait, 20) == int(wanted[1])
+
+
 BEFORE: dict[str, Callable[[Stage, Row], Awaitable[None]]] = {
     "larder/state-ttl/after-expiry": _wait,
     "larder/configuration/update-pushed": _lamp,
     "larder/configuration/delete-pushed": _lamp,
     "hall/invoke-app-down/own": _down,
     "hall/invoke-runtime-down/far-killed-still-registered": _kill_far,
+    "leaving/shutdown/exit": _ended,
+    "leaving-hard/shutdown/forced-exit": _ended,
     "ailing/app-health/unhealthy-invoke": _turn,
     "ailing/app-health/healthy-again": _turn,
     "ailing/app-health/probe-request": _probe,

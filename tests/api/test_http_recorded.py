@@ -12,7 +12,7 @@ from tests.http_replay import edge_rows, rows
 from tests.http_stages import absent, stage
 
 SETUPS: tuple[str, ...] = ("bare", "bazaar", "guarded", "early", "narrow", "allowing", "denying", "cors-any", "cors-listed", "public")
-SETUPS = ("edges", "larder", "hall", "ailing", *SETUPS, "piped")
+SETUPS = ("edges", "larder", "hall", "ailing", *SETUPS, "piped", "leaving", "leaving-hard")
 ELSEWHERE = {
     "bare/nothing-configured/actor-": "edged brings placement and scheduler along: actors, jobs and workflows are there without flags",
     "bare/nothing-configured/job-": "the same",
