@@ -12,6 +12,8 @@ from edge.app import App, AppHealthCheck
 from edge.quantity import parse_quantity
 
 PROTOCOLS = ("http", "https", "h2c", "grpc", "grpcs")
+MODES = ("standalone", "kubernetes")
+INIT_ENDPOINTS = ("config", "subscribe")
 LOOPBACK = ("127.0.0.1",)
 
 
@@ -106,8 +108,8 @@ def _port(values: Mapping[str, Any], key: str) -> int:
     try:
         port = int(text)
     except ValueError:
-        flag = key.replace("_", "-")
-        raise SettingsError(f'error parsing {flag} flag: strconv.Atoi: parsing "{text}": invalid syntax') from None
+        flag = key.replace("_", "-") + (" flag" if key != "app_port" else "")
+        raise SettingsError(f'error parsing {flag}: strconv.Atoi: parsing "{text}": invalid syntax') from None
     if not 0 <= port <= 65535:
         raise SettingsError(f"error parsing {key.replace('_', '-')} flag: {text} is no port (0-65535)")
     return port
@@ -120,7 +122,7 @@ def _size(values: Mapping[str, Any], key: str, old: str, unit: int, default: int
         try:
             size = parse_quantity(str(values[key]))
         except ValueError as error:
-            raise SettingsError(f"error parsing {key.replace('_', '-')} flag: {error}") from None
+            raise SettingsError(f"invalid value for '{key.replace('_', '-')}' option: {error}") from None
     return default if size == -1 else -1 if size <= 0 else size
 
 
@@ -135,6 +137,9 @@ def app_settings(values: Mapping[str, Any], environ: Mapping[str, str]) -> AppSe
         raise SettingsError(f"invalid value for 'app-protocol': {values['app_protocol']}")
     if values["app_ssl"]:
         protocol = {"http": "https", "grpc": "grpcs"}.get(protocol, protocol)
+    for endpoint in values["disable_init_endpoints"]:
+        if endpoint not in INIT_ENDPOINTS:
+            raise SettingsError(f"invalid value for 'disable-init-endpoints': {endpoint}")
     app_port, http_port, grpc_port = (_port(values, key) for key in ("app_port", "dapr_http_port", "dapr_grpc_port"))
     if app_port and app_port in (http_port, grpc_port):
         kind = "dapr-http-port" if app_port == http_port else "dapr-grpc-port"
@@ -187,7 +192,9 @@ def _health_check(values: Mapping[str, Any]) -> AppHealthCheck | None:
 
 
 def daemon_settings(values: Mapping[str, Any], apps: list[AppSettings], data_dir: Path) -> DaemonSettings:
-    """What the same flags say of the daemon."""
+    """What the same flags say of the daemon. Raises SettingsError."""
+    if values["mode"] not in MODES:
+        raise SettingsError(f"invalid mode: {values['mode']}")
     paths = tuple(Path(p) for p in (*values["resources_path"], *values["components_path"]))
     return DaemonSettings(
         data_dir=data_dir,

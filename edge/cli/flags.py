@@ -137,7 +137,7 @@ def _store(values: dict[str, Any], flag: Flag, text: str) -> None:
             case "strings":
                 values[flag.key].extend(part for part in text.split(",") if part)
             case "int":
-                values[flag.key] = int(text, 0)
+                values[flag.key] = _integer(text)
             case "bool":
                 values[flag.key] = _boolean(text)
             case "duration":
@@ -146,6 +146,13 @@ def _store(values: dict[str, Any], flag: Flag, text: str) -> None:
                 values[flag.key] = text
     except ValueError as error:
         raise UsageError(f'invalid argument "{text}" for "--{flag.name}" flag: {error}') from error
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
 
 def _boolean(text: str) -> bool:
