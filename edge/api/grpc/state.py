@@ -75,6 +75,7 @@ async def save_state(call: Call, request: Any) -> Any:
     for state in request.states:
         if not state.key:
             raise EdgeError(errors.STATE_SAVE, message="state key cannot be empty", grpc=Grpc.INVALID_ARGUMENT)
+        store.stored_key(state.key)  # the first item that is wrong is the one that is told
         items.append(_set_item(state))
     if items:
         await store.save(items)
