@@ -86,6 +86,9 @@ class Policies:
         self._components: dict[tuple[str, str, str], Policy | None] = {}
         self._component_breakers: dict[str, Breaker] = {}
         self._breakers: dict[tuple[str, str], OrderedDict[str, Breaker]] = {}
+        self._default_names: dict[tuple[str, ...], PolicyNames] = {}
+        own = self._rules
+        self._idle = not (own.timeouts or own.breakers or own.retries.keys() - BUILT_IN.keys() or own.apps or own.actors)
 
     def component(self, name: str, kind: str, direction: str) -> Policy | None:
         """Of a component; kind: `state`, `pubsub`…; direction: `outbound` or `inbound`. None = call it directly."""
@@ -104,6 +107,8 @@ class Policies:
 
     def app(self, app_id: str, endpoint: str) -> Policy | None:
         """Of invocations of an app or HTTPEndpoint at an address; None = neither an own entry nor defaults."""
+        if self._idle:
+            return None
         target = self._rules.apps.get(app_id)
         names = target or self._defaults("App")
         breaker = self._cached("app", app_id, endpoint, names.circuit_breaker, target.cache_size if target else 100)
@@ -115,6 +120,8 @@ class Policies:
 
     def actor_before(self, type_: str, id_: str) -> Policy | None:
         """Retry and breaker, around waiting for the actor's turn."""
+        if self._idle:
+            return None
         target = self._rules.actors.get(type_)
         names = target or self._defaults("Actor")
         key = type_ if target is None or target.scope == "type" else f"{type_}-{id_}"
@@ -124,6 +131,8 @@ class Policies:
 
     def actor_after(self, type_: str, id_: str) -> Policy | None:
         """The timeout, inside the turn."""
+        if self._idle:
+            return None
         names = PolicyNames(timeout=(self._rules.actors.get(type_) or self._defaults("Actor")).timeout)
         return self._policy(f"actor[{type_}, {id_}]", names, None, target=f"actor_{type_}", direction="outbound")
 
@@ -158,7 +167,10 @@ class Policies:
             return next((name for name in names if name in known), "")
 
         rules = self._rules
-        return PolicyNames(first("Timeout", rules.timeouts), first("Retry", rules.retries), first("CircuitBreaker", rules.breakers))
+        if (found := self._default_names.get(levels)) is None:
+            kinds = (("Timeout", rules.timeouts), ("Retry", rules.retries), ("CircuitBreaker", rules.breakers))
+            found = self._default_names[levels] = PolicyNames(*(first(kind, known) for kind, known in kinds))
+        return found
 
     def _cached(self, group: str, owner: str, key: str, name: str, size: int) -> Breaker | None:
         settings = self._rules.breakers.get(name)
