@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge.blocks.actors.service import ActorService
     from edge.blocks.jobs import JobService
     from edge.blocks.metadata import ActorStatus
+    from edge.blocks.series import Keeper
     from edge.scheduler import Scheduler
 
 log = logging.getLogger("dapr.runtime")
@@ -36,6 +37,7 @@ class Attendance:
     """The apps of a daemon by presence. ttl: the feature ActorStateTTL is on. data_dir: where the daemon's own file lies.
 
     cluster: makes the placement of a Dapr cluster, None = the daemon is its own.
+    keeper: makes what keeps jobs and reminders, None = the daemon's file does.
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class Attendance:
         *,
         ttl: bool,
         cluster: Callable[[], Placement] | None = None,
+        keeper: Callable[[], Keeper] | None = None,
     ) -> None:
         self._parts, self._database, self._tasks, self._data_dir, self._ttl = parts, database, tasks, data_dir, ttl
-        self._policies, self._cluster = policies, cluster
+        self._policies, self._cluster, self._keeper = policies, cluster, keeper
         self._clock = SystemClock()
         self._made: Scheduler | None = None
         self._configs: dict[str, Mapping[str, Any]] = {}
@@ -68,13 +71,17 @@ class Attendance:
             self._made = Scheduler(self._database, self._tasks, self._clock)
         return self._made
 
+    def _series(self) -> Keeper:
+        from edge.blocks.series import Series  # with the block that needs it
+
+        return Series(self._scheduler) if self._keeper is None else self._keeper()
+
     def jobs(self) -> JobService:
         """The jobs block; from its making on, jobs of the apps that are present run."""
         if self._jobs is None:
             from edge.blocks.jobs import JobService  # when somebody needs it
-            from edge.blocks.series import Series
 
-            self._jobs = JobService(Series(self._scheduler), self._clock)
+            self._jobs = JobService(self._series(), self._clock)
             for app in self._present.values():
                 self._jobs.attach(app)
         return self._jobs
@@ -84,11 +91,10 @@ class Attendance:
         if self._actors is None:
             from edge.blocks.actors.service import ActorService  # when somebody needs it
             from edge.blocks.actors.state import ActorState
-            from edge.blocks.series import Series
 
             state = ActorState(self._parts, self._embedded, ttl=self._ttl)
             placement = None if self._cluster is None else self._cluster()
-            self._actors = ActorService(self._tasks, self._clock, Series(self._scheduler), state, placement, policies=self._policies)
+            self._actors = ActorService(self._tasks, self._clock, self._series(), state, placement, policies=self._policies)
             for app in self._present.values():
                 self._tasks.start(f"actors[{app.id}]", self._register(self._actors, app))
         return self._actors
@@ -110,7 +116,7 @@ class Attendance:
         """The app came up, went away or came back."""
         if healthy:
             actors = self.actors() if self._actors is not None or self._configs.get(app.id, {}).get("entities") else None
-            jobs = self.jobs() if self._jobs is not None or self._scheduler.pending() else None
+            jobs = self.jobs() if self._jobs is not None or self._keeper is not None or self._scheduler.pending() else None
             self._present[app.id] = app
             if jobs is not None:
                 jobs.attach(app)

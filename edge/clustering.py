@@ -13,6 +13,21 @@ from edge.tasks import Tasks
 if TYPE_CHECKING:
     from edge.blocks.actors.cluster import ClusterPlacement, Member
     from edge.blocks.actors.placement import Place, Placement
+    from edge.blocks.series import Keeper
+
+
+def keeper_of(settings: DaemonSettings, tasks: Tasks) -> Callable[[], Keeper] | None:
+    """Makes what keeps jobs and reminders at `--scheduler-host-address`; None = the daemon's own file does."""
+    addresses = settings.apps[0].scheduler_addresses if settings.apps else ()
+    if not addresses:
+        return None
+
+    def make() -> Keeper:
+        from edge.mesh.scheduler import RemoteSeries  # protobuf and HTTP/2, when somebody uses jobs or reminders
+
+        return RemoteSeries(addresses, settings.apps[0].app_id, tasks)
+
+    return make
 
 
 def cluster_of(settings: DaemonSettings, mesh: Mesh, tasks: Tasks) -> Callable[[], Placement] | None:

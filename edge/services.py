@@ -24,7 +24,7 @@ from edge.blocks.secrets import SecretService
 from edge.blocks.state import StateService
 from edge.blocks.subscriptions import SubscriptionManager
 from edge.blocks.transactional_outbox import TransactionalOutbox
-from edge.clustering import cluster_of
+from edge.clustering import cluster_of, keeper_of
 from edge.config.plan import Plan
 from edge.database import Database
 from edge.datadir import DataDir
@@ -138,8 +138,10 @@ class Services:
                 bindings=outputs,
                 subscriptions=subscriptions,
             )
-            cluster = cluster_of(settings, mesh, tasks)
-            attendance = Attendance(parts, database, tasks, data.path, policies, ttl="ActorStateTTL" in features(plan), cluster=cluster)
+            cluster, keeper = cluster_of(settings, mesh, tasks), keeper_of(settings, tasks)
+            attendance = Attendance(
+                parts, database, tasks, data.path, policies, ttl="ActorStateTTL" in features(plan), cluster=cluster, keeper=keeper
+            )
             services = cls(blocks, subscriptions, inputs, tasks, attendance, intents, outbox, mesh, apps)
             services.learned.append(attendance.learned)
             services.turned.append(attendance.turned)

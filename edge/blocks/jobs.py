@@ -13,7 +13,7 @@ from typing import Any
 from edge.app import App, AppUnavailable
 from edge.blocks.names import check_job
 from edge.blocks.schedule import Policy, make
-from edge.blocks.series import Item, Outcome, Series
+from edge.blocks.series import Item, Keeper, Outcome
 from edge.clock import Clock
 from edge.errors import (
     JOB_DELETE,
@@ -53,7 +53,7 @@ class Job:
 class JobService:
     """The jobs of all apps of this daemon."""
 
-    def __init__(self, series: Series, clock: Clock) -> None:
+    def __init__(self, series: Keeper, clock: Clock) -> None:
         self._series, self._clock = series, clock
         self._firing: dict[str, Detach] = {}
 
@@ -75,11 +75,14 @@ class JobService:
         if not stored:
             raise _refused(JOB_EXISTS, app, f"rpc error: code = AlreadyExists desc = job already exists: '{full}'")
 
-    def get(self, app: App, name: str) -> Job:
+    async def get(self, app: App, name: str) -> Job:
         """A job that has a firing before it. Raises EdgeError JOB_NAME_EMPTY, JOB_GET (also when there is none)."""
         _named(app, name)
         _check(JOB_GET, app, name)
-        item = self._series.get(_kind(app), name)
+        try:
+            item = await self._series.get(_kind(app), name)
+        except ComponentError as error:
+            raise _failed(JOB_GET, app, error) from error
         if item is None:
             raise _refused(JOB_GET, app, f"rpc error: code = NotFound desc = job not found: {name}")
         return _job(item)

@@ -143,7 +143,7 @@ def make(
     if schedule is not None:
         parse_schedule(schedule)
     due = None if due_time is None else _point(due_time, now)
-    fixed = tuple(name for name, text in (("due", due_time), ("expires", ttl)) if text is not None and _is_time(text))
+    fixed = tuple(name for name, text in (("due", due_time), ("expires", ttl)) if text is not None and is_time(text))
     expires = None
     if ttl is not None:
         try:
@@ -155,7 +155,8 @@ def make(
     return Plan(schedule or "", now, due, repeats, expires, policy or Policy(), fixed)
 
 
-def _is_time(text: str) -> bool:
+def is_time(text: str) -> bool:
+    """It is a point in time, no duration."""
     try:
         parse_rfc3339(text)
     except ValueError:

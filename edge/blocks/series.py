@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -44,8 +44,19 @@ class Item:
 Deliver = Callable[[Item], Awaitable[Outcome]]
 
 
+class Keeper(Protocol):
+    """Where series are kept and who fires them: `Series`, or a scheduler service (edge/mesh/scheduler.py)."""
+
+    async def put(self, kind: str, item: Item, *, overwrite: bool) -> bool: ...
+    async def get(self, kind: str, key: str) -> Item | None: ...
+    async def list(self, kind: str, prefix: str = "") -> list[Item]: ...
+    async def delete(self, kind: str, key: str) -> None: ...
+    async def delete_prefix(self, kind: str, prefix: str) -> None: ...
+    def attach(self, kind: str, deliver: Deliver) -> Detach: ...
+
+
 class Series:
-    """The series of all apps, kind by kind."""
+    """The series of all apps, kind by kind, in the daemon's own file."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -63,7 +74,7 @@ class Series:
             return True
         return await self._scheduler.put(kind, item.key, step.due, data, since=item.plan.since(step.progress), overwrite=overwrite)
 
-    def get(self, kind: str, key: str) -> Item | None:
+    async def get(self, kind: str, key: str) -> Item | None:
         """The series of that key, as long as it has a firing before it."""
         entry = self._scheduler.get(kind, key)
         return None if entry is None else _item(entry)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from edge.model import JobData
 
+LARGEST = 1e21
 VALUE = "google.protobuf.Value"
 
 
@@ -19,7 +22,20 @@ def job_body(data: JobData | None) -> bytes:
         return data.value.strip()
     from google.protobuf import json_format, struct_pb2  # only for a Value that came over gRPC
 
-    return json_format.MessageToJson(struct_pb2.Value.FromString(data.value), indent=None, ensure_ascii=False).encode()
+    return orjson.dumps(_plain(json_format.MessageToDict(struct_pb2.Value.FromString(data.value))))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as Go writes them: a Value has floats only, and 1.0 is 1."""
+    match value:
+        case float() if value.is_integer() and abs(value) < LARGEST:
+            return int(value)
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case _:
+            return value
 
 
 def job_any(data: JobData) -> Any:

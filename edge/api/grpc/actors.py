@@ -11,7 +11,6 @@ from typing import Any
 from edge import errors
 from edge.actor import REENTRANCY_HEADER, ActorCall
 from edge.api.grpc.call import Call, RpcError, Streaming, Unary
-from edge.api.grpc.policy import policy_of
 from edge.blocks.actors.reminders import Reminder, ReminderRequest
 from edge.blocks.actors.service import ActorService, reject_reserved
 from edge.blocks.actors.state import StateOperation
@@ -19,6 +18,7 @@ from edge.blocks.actors.timers import TimerRequest
 from edge.channel.actor_stream import ActorStream, bytes_any
 from edge.durations import format_go_duration
 from edge.errors import EdgeError, Grpc
+from edge.mesh.policy import policy_of
 from edge.rpc.pb import actors_pb2, empty_pb2
 
 FIRST = "first message must be SubscribeActorEventsRequestInitialAlpha1"

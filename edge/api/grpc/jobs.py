@@ -6,10 +6,10 @@ from typing import Any
 
 from edge import errors
 from edge.api.grpc.call import Call, Unary
-from edge.api.grpc.policy import message_of, policy_of
 from edge.blocks.jobs import Job, JobService
 from edge.channel.jobs import job_any
 from edge.errors import EdgeError
+from edge.mesh.policy import message_of, policy_of
 from edge.model import JobData
 from edge.rpc.pb import jobs_pb2
 
@@ -35,7 +35,7 @@ async def schedule(call: Call, request: Any) -> Any:
 
 
 async def get(call: Call, request: Any) -> Any:
-    return jobs_pb2.GetJobResponse(job=_message(_jobs(call).get(call.app, request.name)))
+    return jobs_pb2.GetJobResponse(job=_message(await _jobs(call).get(call.app, request.name)))
 
 
 async def delete(call: Call, request: Any) -> Any:

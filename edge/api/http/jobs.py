@@ -59,8 +59,8 @@ async def schedule(call: Call) -> Response:
     return Response(204)
 
 
-def get(call: Call) -> Response:
-    job = _jobs(call).get(call.app, call.params[0])
+async def get(call: Call) -> Response:
+    job = await _jobs(call).get(call.app, call.params[0])
     body: dict[str, Any] = {"name": job.name}
     given = {"schedule": job.schedule, "repeats": job.repeats, "dueTime": job.due_time, "ttl": job.ttl}
     body |= {name: value for name, value in given.items() if value is not None}

@@ -12,7 +12,7 @@ from edge.actor import ActorFailed, ActorTick, HostGone
 from edge.app import AppUnavailable
 from edge.blocks.names import check_job
 from edge.blocks.schedule import Policy, make
-from edge.blocks.series import Item, Outcome, Series
+from edge.blocks.series import Item, Keeper, Outcome
 from edge.clock import Clock
 from edge.durations import format_go_duration, parse_duration
 from edge.record import record
@@ -58,7 +58,7 @@ class Reminder:
 class Reminders:
     """The reminders of all apps of this daemon. deliver: a tick into its actor's turn."""
 
-    def __init__(self, series: Series, clock: Clock, deliver: Deliver) -> None:
+    def __init__(self, series: Keeper, clock: Clock, deliver: Deliver) -> None:
         self._series, self._clock, self._deliver = series, clock, deliver
 
     async def set(self, namespace: str, request: ReminderRequest) -> bool:
@@ -71,15 +71,15 @@ class Reminders:
         _check(namespace, request.type, request.id, request.name)
         data = None if request.data is None else request.data.decode()
         payload = {"type": request.type, "id": request.id, "name": request.name, "due": request.due_time, "data": data}
-        if request.ttl and "expires" in plan.fixed:
+        if request.ttl:
             payload["ttl"] = request.ttl
         item = Item(_key(request.id, request.name), plan, payload)
         return await self._series.put(_kind(namespace, request.type), item, overwrite=request.overwrite)
 
-    def get(self, namespace: str, type_: str, id_: str, name: str) -> Reminder | None:
+    async def get(self, namespace: str, type_: str, id_: str, name: str) -> Reminder | None:
         """The reminder, until its last firing is over. Raises ValueError with Dapr's text for a name that cannot be one."""
         _check(namespace, type_, id_, name)
-        item = self._series.get(_kind(namespace, type_), _key(id_, name))
+        item = await self._series.get(_kind(namespace, type_), _key(id_, name))
         return None if item is None else _reminder(item)
 
     async def list(self, namespace: str, type_: str, id_: str | None) -> list[Reminder]:
@@ -150,4 +150,5 @@ def _reminder(item: Item) -> Reminder:
     data = item.payload["data"]
     given = None if data is None else data.encode()
     payload = item.payload
-    return Reminder(payload["type"], payload["id"], payload["name"], payload["due"], item.plan.schedule, given, payload.get("ttl", ""))
+    ttl = payload.get("ttl", "") if "expires" in item.plan.fixed else ""
+    return Reminder(payload["type"], payload["id"], payload["name"], payload["due"], item.plan.schedule, given, ttl)

@@ -24,7 +24,7 @@ from edge.blocks.actors.turns import StackTooDeep
 from edge.blocks.metadata import ActorStatus
 from edge.blocks.names import check_name, normal_method
 from edge.blocks.policies import AppPolicies
-from edge.blocks.series import Series
+from edge.blocks.series import Keeper
 from edge.clock import Clock
 from edge.errors import (
     ACTOR_CLOSED,
@@ -62,7 +62,7 @@ class ActorService:
         self,
         tasks: Tasks,
         clock: Clock,
-        series: Series,
+        series: Keeper,
         state: ActorState,
         placement: Placement | None = None,
         policies: AppPolicies | None = None,
@@ -210,8 +210,8 @@ class ActorService:
         reject_reserved(type_)
         await self._hosted(app, type_)
         try:
-            reminder = self._reminders.get(app.namespace, type_, id_, name)
-        except ValueError as error:
+            reminder = await self._reminders.get(app.namespace, type_, id_, name)
+        except (ComponentError, ValueError) as error:
             text = f"api error: code = Internal desc = failed to get job due to: {error}"
             raise EdgeError(ACTOR_REMINDER_GET, error=text) from None
         if reminder is None:

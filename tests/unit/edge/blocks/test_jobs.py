@@ -142,8 +142,8 @@ def test_a_job_reads_back_as_it_was_given(tmp_path: Path) -> None:
         async with opened(tmp_path, Bell(DONE)) as (service, app, _):
             for job in (full, plain):
                 await service.schedule(app, job, overwrite=False)
-            assert service.get(app, "full") == full
-            assert service.get(app, "plain") == Job("plain", due_time="1000h", policy=Policy())
+            assert await service.get(app, "full") == full
+            assert await service.get(app, "plain") == Job("plain", due_time="1000h", policy=Policy())
             assert [job.name for job in await service.list(app)] == ["full", "plain"]
             await service.delete_prefix(app, "fu")
             await service.delete(app, "plain")
@@ -184,7 +184,7 @@ def test_a_name_is_taken_once_unless_overwritten(tmp_path: Path) -> None:
             answer = await refused(service.schedule(app, Job("far", due_time="2h"), overwrite=False))
             assert answer == (409, "DAPR_SCHEDULER_SCHEDULE_JOB", text)
             await service.schedule(app, Job("far", due_time="3h"), overwrite=True)
-            assert service.get(app, "far").due_time == "3h"
+            assert (await service.get(app, "far")).due_time == "3h"
 
     asyncio.run(scenario())
 
@@ -193,7 +193,7 @@ def test_an_absent_job_is_an_error_to_get(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path, Bell(DONE)) as (service, app, _):
             with pytest.raises(EdgeError) as caught:
-                service.get(app, "nope")
+                await service.get(app, "nope")
             assert (caught.value.http, caught.value.message) == (
                 500,
                 "failed to get job due to: rpc error: code = NotFound desc = job not found: nope",
@@ -206,7 +206,7 @@ def test_a_name_that_cannot_be_one_is_refused_to_get_and_delete(tmp_path: Path) 
     async def scenario() -> None:
         async with opened(tmp_path, Bell(DONE)) as (service, app, _):
             with pytest.raises(EdgeError, match="failed to get job due to: rpc error: code = Unknown desc = job name is invalid"):
-                service.get(app, "a/b")
+                await service.get(app, "a/b")
             with pytest.raises(EdgeError, match="failed to delete job due to: rpc error: code = Unknown desc = job name is invalid"):
                 await service.delete(app, "a/b")
 
@@ -217,6 +217,6 @@ def test_a_schedule_that_matches_no_day_is_kept(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path, Bell(DONE)) as (service, app, _):
             await service.schedule(app, Job("never", schedule="0 0 0 30 2 *"), overwrite=False)
-            assert service.get(app, "never").schedule == "0 0 0 30 2 *"
+            assert (await service.get(app, "never")).schedule == "0 0 0 30 2 *"
 
     asyncio.run(scenario())

@@ -418,10 +418,10 @@ def test_a_failing_reminder_is_tried_again(tmp_path: Path) -> None:
 
 def test_reminders_survive_and_fire_late_once(tmp_path: Path) -> None:
     async def set_it(rig: Rig) -> None:
-        await rig.actors.set_reminder(rig.app, reminder(due="10ms", period="40ms"))
+        await rig.actors.set_reminder(rig.app, reminder(due="10ms", period="200ms"))
 
     play(tmp_path, set_it)
-    time.sleep(0.14)
+    time.sleep(0.5)
 
     async def wait(rig: Rig) -> None:
         await until(lambda: len(rig.troupe.ticks) >= 3)
@@ -429,8 +429,8 @@ def test_reminders_survive_and_fire_late_once(tmp_path: Path) -> None:
     rig = play(tmp_path, wait)
 
     late, _, second = rig.times()[:3]
-    assert late == pytest.approx(0.0, abs=0.03)
-    assert second - late >= 0.03, "the missed ticks came in a burst"
+    assert late == pytest.approx(0.0, abs=0.15)
+    assert second - late >= 0.15, "the missed ticks came in a burst"
 
 
 def test_reminders_wait_while_the_app_is_away_and_use_up_no_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,9 +457,9 @@ def test_reminders_wait_for_a_host(tmp_path: Path) -> None:
         assert not rig.actors.status(rig.app).active
 
     async def set_it(rig: Rig) -> None:
-        await rig.actors.set_reminder(rig.app, reminder(due="30ms"))
+        await rig.actors.set_reminder(rig.app, reminder(due="400ms"))
         await scenario(rig)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
         assert not rig.troupe.ticks
         await rig.actors.register(rig.app, rig.troupe, {"entities": ["Lamp"]})
         await until(lambda: len(rig.troupe.ticks) == 1)
