@@ -139,7 +139,7 @@ def test_what_was_deleted_or_replaced_does_not_fire(tmp_path: Path) -> None:
             fired.append(entry.data)
 
         async with opened(tmp_path) as scheduler:
-            soon = time.time() + 0.05
+            soon = time.time() + 0.5
             await scheduler.put(KIND, "gone", soon, b"gone")
             await scheduler.put(KIND, "kept", soon, b"old")
             kept = await scheduler.put(KIND, "kept", soon, b"ignored", overwrite=False)
