@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.app import ActorConfig, App, AppChannel, AppUnavailable
 from edge.channel.health import AppHealth, wait_reachable
@@ -115,8 +115,8 @@ class HostedApp:
         await self._bindings.stop(self.app)
 
 
-def open_channel(app: App) -> AppChannel | None:
-    """The channel by the app's protocol; imported by what the app speaks."""
+def open_channel(app: App, middleware: Sequence[Any] = ()) -> AppChannel | None:
+    """The channel by the app's protocol; imported by what the app speaks. middleware: of the appHttpPipeline, for HTTP apps."""
     if app.port == 0:
         return None
     if app.protocol in ("grpc", "grpcs"):
@@ -128,5 +128,5 @@ def open_channel(app: App) -> AppChannel | None:
     if app.protocol == "h2c":
         from edge.rpc.http2_client import Http2Client
 
-        return HttpChannel(app, Http2Client(app.channel_address, app.port))
-    return HttpChannel(app)
+        return HttpChannel(app, Http2Client(app.channel_address, app.port), middleware=middleware)
+    return HttpChannel(app, middleware=middleware)

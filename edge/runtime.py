@@ -22,7 +22,7 @@ from edge.host import HostedApp, open_channel
 from edge.internal_port import serve_internal
 from edge.journal import Journal, salvager
 from edge.journal.wake import told
-from edge.listeners import serve_grpc, serve_http, serve_public
+from edge.listeners import middleware, serve_grpc, serve_http, serve_public
 from edge.loader import LoadError, open_components
 from edge.reload import Reloader
 from edge.services import Services, features
@@ -168,7 +168,7 @@ def _shutdown(stop: asyncio.Event) -> Callable[[App, bool], None]:
 
 async def _host(settings: AppSettings, plan: Plan, parts: Parts, services: Services, tasks: Tasks) -> HostedApp:
     app = settings.app()
-    app.channel = open_channel(app)
+    app.channel = open_channel(app, middleware(plan.configuration.app_http_pipeline, parts, app))
     services.add(app)
     one = HostedApp(settings, app, services.subscriptions, services.inputs, tasks, services.learned, services.turned)
     declared = [d.subscription for d in plan.subscriptions if not d.scopes or app.id in d.scopes]

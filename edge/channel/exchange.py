@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Protocol, Self
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from edge.app import App, AppUnavailable
 from edge.channel.fields import Fields
@@ -34,7 +34,8 @@ class HttpClient(Protocol):
 class Exchange:
     """Sends requests to one app. Everything raises AppUnavailable when the transport fails."""
 
-    def __init__(self, app: App, client: HttpClient | None = None) -> None:
+    def __init__(self, app: App, client: HttpClient | None = None, middleware: Sequence[Any] = ()) -> None:
+        """middleware: of the Configuration's appHttpPipeline."""
         scheme = "https" if app.protocol == "https" else "http"
         self.address = f"{app.channel_address}:{app.port}"
         self.base = f"{scheme}://{self.address}"
@@ -42,7 +43,12 @@ class Exchange:
         self.slots = asyncio.Semaphore(app.max_concurrency) if app.max_concurrency > 0 else None
         self._app = app
         self._tls = _tls() if scheme == "https" else None
-        self._client: HttpClient = client or Client(app.channel_address, app.port, self._tls)
+        self._plain: HttpClient = client or Client(app.channel_address, app.port, self._tls)
+        self._client = self._plain
+        if middleware:
+            from edge.channel.pipeline import PipedClient  # few have one
+
+            self._client = PipedClient(self._plain, middleware)
 
     async def whole(
         self, method: str, target: str, fields: Fields, body: bytes = b"", agent: str = AGENT[1], *, zipping: bool = True
@@ -67,10 +73,13 @@ class Exchange:
             data = await self._read(answer, method, target)
         return answer.status, answer.headers, unpacked(data) if zipping and is_gzip(answer.headers) else data
 
-    async def send(self, method: str, target: str, head: Fields, body: bytes | AsyncIterator[bytes] = b"") -> ClientResponse:
-        """The answer with its head complete; takes no slot."""
+    async def send(
+        self, method: str, target: str, head: Fields, body: bytes | AsyncIterator[bytes] = b"", *, plain: bool = False
+    ) -> ClientResponse:
+        """The answer with its head complete; takes no slot. plain: not through the user's pipeline."""
+        client = self._plain if plain else self._client
         try:
-            return await self._client.request(method, target, head, body)
+            return await client.request(method, target, head, body)
         except ConnectError as error:
             raise AppUnavailable(self.wording(method, target, _dial(error))) from None
         except ResponseTimeout:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 import orjson
 
@@ -47,13 +48,15 @@ SUBSCRIBE_DELAYS = (0.5, 0.75, 1.0)  # Dapr's built-in initialisation retries: e
 class HttpChannel:
     """The channel to one app. Implements `edge.app.AppChannel`.
 
-    client: what sends the requests (HTTP/1.1 unless given).
+    client: what sends the requests (HTTP/1.1 unless given). middleware: components that they go through.
     """
 
-    def __init__(self, app: App, client: HttpClient | None = None, exchange: Exchange | None = None) -> None:
+    def __init__(
+        self, app: App, client: HttpClient | None = None, exchange: Exchange | None = None, middleware: Sequence[Any] = ()
+    ) -> None:
         self.app = app
         self.probe_failure = ""
-        self._exchange = exchange or Exchange(app, client)
+        self._exchange = exchange or Exchange(app, client, middleware)
         self._targets: dict[str, str] = {}
         self._token = [("Dapr-Api-Token", app.app_token)] if app.app_token else []
 
@@ -231,7 +234,7 @@ class HttpChannel:
         self.probe_failure = f'Network error: Get "{self._exchange.base}{path}": context deadline exceeded'
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._exchange.send("GET", path, [self._exchange.host, AGENT, GZIP])
+                answer = await self._exchange.send("GET", path, [self._exchange.host, AGENT, GZIP], plain=True)
         except TimeoutError:
             return False
         except AppUnavailable as error:
