@@ -64,11 +64,11 @@ class Reminders:
     async def set(self, namespace: str, request: ReminderRequest) -> bool:
         """Store it; on return it is on disk. False: it exists and is not to be overwritten. Raises ValueError with Dapr's text."""
         schedule, repeats = _schedule(request.period)
+        _check(namespace, request.type, request.id, request.name)
         try:
             plan = make(schedule, request.due_time or None, request.ttl or None, repeats, self._clock.now(), request.policy)
         except ValueError as error:
             raise ValueError(f"{UNKNOWN}job failed validation: {error}") from None
-        _check(namespace, request.type, request.id, request.name)
         data = None if request.data is None else request.data.decode()
         payload = {"type": request.type, "id": request.id, "name": request.name, "due": request.due_time, "data": data}
         if request.ttl:
