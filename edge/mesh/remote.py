@@ -17,6 +17,7 @@ from edge.http1.messages import BodyTooLarge
 from edge.mesh.messages import request_message, to_response
 from edge.model import Address, InvokeRequest, InvokeResponse
 from edge.rpc.client import Channel, StreamReply, Target
+from edge.rpc.connection import Limits
 from edge.rpc.pb import internals_pb2
 from edge.rpc.reply import Refused
 from edge.rpc.status import RpcError
@@ -29,6 +30,7 @@ CALL_LOCAL, CALL_LOCAL_STREAM = f"{SERVICE}CallLocal", f"{SERVICE}CallLocalStrea
 MOST_CHANNELS = 128
 PIECE = 64 << 10
 LINGER = 60.0
+ALIVE = Limits()  # with keep-alive pings: a link that was cut is noticed within 15 s, as by daprd
 NO_STATUS = "response does not contain the required fields in the leading chunk"
 
 Secure = Callable[[App], "ssl.SSLContext | None"]
@@ -54,7 +56,7 @@ class Remotes:
             check = _expecting(namespace, app_id) if context is not None else None
             target = Target(address.host, address.port, tls=context, check=check)
             limit = app.max_body_bytes
-            found = self._channels[key] = Channel(target, max_receive=limit, max_send=limit)
+            found = self._channels[key] = Channel(target, max_receive=limit, max_send=limit, limits=ALIVE)
             self._contexts[key] = context
             while len(self._channels) > MOST_CHANNELS:
                 old, channel = self._channels.popitem(last=False)
