@@ -150,6 +150,7 @@ class Stream:
         self.connection.send_window -= size
         self.queued -= size
         last = not queue and self._tail == ()
+        self.connection.busy()
         self.connection.send(head(size, DATA, END_STREAM if last else 0, self.id))
         self.connection.send(piece)
         if last:

@@ -121,6 +121,22 @@ def test_pings_more_often_than_allowed_end_the_connection(port: int) -> None:
         assert client.goodbye() == (H2.ENHANCE_YOUR_CALM, "too_many_pings")
 
 
+def test_pings_that_answer_data_do_not_count() -> None:
+    size = 200_000
+
+    with serving({"/t/Big": Method(unary=lambda call, message: b"x" * size)}) as (port, _, _), Raw(port) as client:
+        client.call(1, "/t/Big")
+        left = size + 5
+        while left:
+            data = client.until(frames.DATA)[3]
+            left -= len(data)
+            grant = len(data).to_bytes(4, "big")
+            probe = frames.frame(frames.PING, 0, 0, b"probe---")  # grpc-go measures the bandwidth so
+            client.send(probe + frames.frame(frames.WINDOW_UPDATE, 0, 0, grant) + frames.frame(frames.WINDOW_UPDATE, 0, 1, grant))
+
+        assert client.until(frames.HEADERS)[2] == 1
+
+
 def test_empty_data_frames_are_counted(port: int) -> None:
     with Raw(port) as client:
         client.call(1, "/t/Chat", None)
