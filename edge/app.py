@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edge.model import (
     NO_METADATA,
@@ -23,6 +23,9 @@ from edge.model import (
     Subscription,
     TopicEvent,
 )
+
+if TYPE_CHECKING:
+    from edge.telemetry.metrics import Metrics
 
 
 class AppUnavailable(Exception):
@@ -113,7 +116,7 @@ class AppHealthCheck:
 class App:
     """One hosted app. port 0 = no channel. tokens: what callers must send / what the app is sent; "" = none.
 
-    namespace: as used in names; `namespace_set` says whether env NAMESPACE was there.
+    namespace: as used in names; `namespace_set` says whether env NAMESPACE was there. metrics: None when they are off.
     """
 
     id: str
@@ -136,6 +139,7 @@ class App:
     extended: dict[str, str] = field(default_factory=dict)
     subscriptions: list[Subscription] = field(default_factory=list)
     internal_address: Address | None = None
+    metrics: Metrics | None = None
 
 
 @dataclass(frozen=True, slots=True)

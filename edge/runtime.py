@@ -24,6 +24,7 @@ from edge.journal import Journal, salvager
 from edge.journal.wake import told
 from edge.listeners import middleware, serve_grpc, serve_http, serve_public
 from edge.loader import LoadError, open_components
+from edge.metering import equip, serve_metrics
 from edge.reload import Reloader
 from edge.services import Services, features
 from edge.settings import AppSettings, DaemonSettings
@@ -115,11 +116,13 @@ async def _start(
     services.blocks.shutdown = _shutdown(stop)
     hosted = [await _host(app, plan, parts, services, tasks) for app in settings.apps]
     for one in hosted:
+        equip(one.app, settings, plan, parts.visible(one.app), journal)
         await up.enter_async_context(serve_grpc(one.settings, one.app, services.blocks, plan))
         await up.enter_async_context(serve_http(one.settings, one.app, services.blocks, plan, parts))
         await up.enter_async_context(serve_public(one.settings, one.app, services.blocks))
         await up.enter_async_context(serve_internal(one.settings, one.app, services.blocks, services.mesh, tasks))
         one.app.outbound_ready = True
+    await up.enter_async_context(serve_metrics([one.app for one in hosted], settings))
     up.push_async_callback(_drain, hosted, services, settings.grace)
     reloader = Reloader(plan, loader, services, hosted, tasks, lambda: plan_of(settings, data), restart.set)
     if settings.resources_paths and "HotReload" in features(plan):

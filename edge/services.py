@@ -17,6 +17,7 @@ from edge.blocks.health import HealthService
 from edge.blocks.intake import Memory
 from edge.blocks.invoke import InvokeService
 from edge.blocks.metadata import MetadataService, Named, Sources
+from edge.blocks.metered import Observing, meter, meter_configuration, meter_crypto
 from edge.blocks.outbox_pump import OutboxPump
 from edge.blocks.policies import AppPolicies
 from edge.blocks.pubsub import PubSubService
@@ -115,7 +116,7 @@ class Services:
     ) -> AsyncIterator[Services]:
         """All blocks; pumps start here and stop with the block."""
         gates = Gates(tasks)
-        policies = AppPolicies(plan.rules)
+        policies = AppPolicies(plan.rules, Observing)
         apps: list[App] = []
         mesh = make_mesh(plan, database, tasks, settings, data, lambda: apps)
         async with OutboxPump(_all_parts(parts), journal, tasks, gates.pressure) as outbox:
@@ -150,6 +151,7 @@ class Services:
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
             blocks.workflow = OnDemand(lambda: services.workflows(database, plan))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
+            meter(blocks)
             try:
                 yield services
             finally:
@@ -165,7 +167,7 @@ class Services:
         def configuration() -> Any:
             from edge.blocks.configuration import ConfigurationService
 
-            return ConfigurationService(parts, policies.outbound("configuration"), policies.inbound("configuration"))
+            return meter_configuration(ConfigurationService(parts, policies.outbound("configuration"), policies.inbound("configuration")))
 
         def lock() -> Any:
             from edge.blocks.lock import LockService
@@ -175,7 +177,7 @@ class Services:
         def crypto() -> Any:
             from edge.blocks.crypto import CryptoService
 
-            return CryptoService(parts, policies.outbound("crypto"))
+            return meter_crypto(CryptoService(parts, policies.outbound("crypto")))
 
         return OnDemand(configuration), OnDemand(lock), OnDemand(crypto)
 

@@ -18,7 +18,7 @@ LAYERS = {
     "edge.app": 3, "edge.actor": 3, "edge.settings": 3, "edge.loader": 3,
     "edge.channel": 4, "edge.blocks": 4, "edge.mesh": 4,
     "edge.api": 5,
-    "edge.host": 6, "edge.services": 6, "edge.reload": 6, "edge.renewal": 6, "edge.meshing": 6, "edge.internal_port": 6,
+    "edge.host": 6, "edge.metering": 6, "edge.services": 6, "edge.reload": 6, "edge.renewal": 6, "edge.meshing": 6, "edge.internal_port": 6,
     "edge.listeners": 6, "edge.instances": 6, "edge.attendance": 6, "edge.adoption": 6, "edge.runtime": 6, "edge.cli": 6,
     "edge.__main__": 6, "edge.clustering": 6,
 }  # fmt: skip

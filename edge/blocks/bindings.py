@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from edge import errors, gojson
 from edge.app import App, AppChannel, AppRefused, AppUnavailable, Part, Parts
@@ -120,7 +121,8 @@ class BindingCourier:
 
     async def trigger(self, event: BindingEvent) -> BindingResult:
         """One call of the app and what follows from its answer. Raises AppUnavailable, AppRefused, TimedOut, BreakerOpen."""
-        result = await self._attempts.run(lambda: self._channel.trigger(self._part.name, self._route, event))
+        metrics, call = self._app.metrics, partial(self._attempts.run, lambda: self._channel.trigger(self._part.name, self._route, event))
+        result = await (call() if metrics is None else metrics.timed("component_input_binding", (self._part.name,), call))
         await self._outputs.answer(self._app, result)
         return result
 

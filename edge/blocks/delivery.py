@@ -84,7 +84,12 @@ class TopicCourier:
         event = await self._prepare(message, message.topic)
         if isinstance(event, Outcome):
             return event
+        began = time.perf_counter()
         delivery = await self._call(lambda: self._to.deliver(event))
+        if (metrics := self._to.app.metrics) is not None:
+            words = delivery.status.name.lower()
+            labels = (self._pubsub, words, "retry" if delivery.status is Status.RETRY else "success", event.topic)
+            metrics.both("component_pubsub_ingress", labels, began)
         if delivery.status is Status.SUCCESS:
             return DELIVERED
         return await self._judge(message, failures, delivery)

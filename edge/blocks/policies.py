@@ -12,10 +12,10 @@ from edge.resiliency import Observer, Policies, Policy, Rules
 class AppPolicies:
     """`Policies` by app, made at the app's first call; breakers live as long as this.
 
-    rules_of: the rules of an app by its id. observer: counts what policies do.
+    rules_of: the rules of an app by its id. observer: makes what counts what the policies of an app do.
     """
 
-    def __init__(self, rules_of: Callable[[str], Rules], observer: Observer | None = None) -> None:
+    def __init__(self, rules_of: Callable[[str], Rules], observer: Callable[[App], Observer] | None = None) -> None:
         self._rules_of, self._observer = rules_of, observer
         self._made: dict[str, Policies] = {}
 
@@ -23,7 +23,7 @@ class AppPolicies:
         """The policies of one app's sidecar."""
         found = self._made.get(app.id)
         if found is None:
-            found = self._made[app.id] = Policies(self._rules_of(app.id), self._observer)
+            found = self._made[app.id] = Policies(self._rules_of(app.id), self._observer(app) if self._observer is not None else None)
         return found
 
     def outbound(self, kind: str) -> PolicyOf:

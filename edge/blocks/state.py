@@ -54,6 +54,7 @@ class StateService:
     def __init__(self, parts: Parts, policy_of: PolicyOf = no_policy, outbox: TransactionalOutbox | None = None) -> None:
         self._parts, self._policy_of, self._outbox = parts, policy_of, outbox
         self._stores: dict[tuple[str, str], Store] = {}
+        self.make: Callable[..., Store] = Store
 
     def store(self, app: App, name: str) -> Store:
         """The store as this app sees it. Raises EdgeError STATE_NOT_CONFIGURED (there is none at all), STATE_NOT_FOUND."""
@@ -65,7 +66,7 @@ class StateService:
             code = errors.STATE_NOT_FOUND if self._parts.any("state", app) else errors.STATE_NOT_CONFIGURED
             raise EdgeError(code, info={"appID": app.id}, name=name)
         policy = self._policy_of(app, name)
-        store = self._stores[app.id, name] = Store(app, part, policy, self._outbox)
+        store = self._stores[app.id, name] = self.make(app, part, policy, self._outbox)
         return store
 
 

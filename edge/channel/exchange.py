@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -12,6 +13,7 @@ from edge.channel.fields import Fields
 from edge.channel.gzip import is_gzip, unpacked
 from edge.http1.client import Client, ClientResponse, ClosedEarly, ConnectError, ResponseTimeout
 from edge.http1.messages import BodyTooLarge, Headers
+from edge.telemetry.metrics import Metrics, path_label
 
 if TYPE_CHECKING:
     import ssl
@@ -78,6 +80,13 @@ class Exchange:
     ) -> ClientResponse:
         """The answer with its head complete; takes no slot. plain: not through the user's pipeline."""
         client = self._plain if plain else self._client
+        began = time.perf_counter()
+        answer = await self._send(client, method, target, head, body)
+        if (metrics := self._app.metrics) is not None:
+            _count(metrics, method, target, answer, began, len(body) if isinstance(body, bytes) else 0)
+        return answer
+
+    async def _send(self, client: HttpClient, method: str, target: str, head: Fields, body: bytes | AsyncIterator[bytes]) -> ClientResponse:
         try:
             return await client.request(method, target, head, body)
         except ConnectError as error:
@@ -114,6 +123,15 @@ class Exchange:
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _count(metrics: Metrics, method: str, target: str, answer: ClientResponse, began: float, sent: int) -> None:
+    path = path_label(target.partition("?")[0])
+    labels = (method, path, str(answer.status))
+    metrics.count("http_client_completed_count", labels)
+    metrics.took("http_client_roundtrip_latency", labels, (time.perf_counter() - began) * 1000)
+    metrics.sized("http_client_sent_bytes", (method, path, ""), sent)
+    metrics.sized("http_client_received_bytes", (), len(answer.data or b""))
 
 
 class Body:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -27,6 +27,11 @@ from edge.settings import AppSettings
 info_log = logging.getLogger("dapr.runtime.grpc.api-info")
 NO_WIRE_FORMAT, NO_UTF8 = "proto:\u00a0cannot parse invalid wire-format data", "string field contains invalid UTF-8"
 NOT_IMPLEMENTED = 501
+STATUS = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
+    "UNAUTHENTICATED",
+)  # fmt: skip
 
 
 def make_server(app: App, blocks: Blocks, settings: AppSettings, configuration: Configuration) -> Server:
@@ -39,7 +44,7 @@ def make_server(app: App, blocks: Blocks, settings: AppSettings, configuration: 
         unknown=face.proxied,
         intercept=face.admit,
         render=render,
-        done=_log_call if logged else None,
+        done=_done(app, logged),
         max_receive=settings.max_body_bytes,
         max_send=settings.max_body_bytes,
     )
@@ -184,6 +189,22 @@ async def _decoded(wire: StreamCall, parse: Any) -> AsyncIterator[Any]:
 
 def _not_protobuf(what: str, error: DecodeError) -> RpcError:
     return RpcError(Grpc.INTERNAL, f"{what}: {NO_UTF8 if 'UTF-8' in str(error) else NO_WIRE_FORMAT}")
+
+
+def _done(app: App, logged: bool) -> Callable[[WireCall, int], None] | None:
+    """What is told of every ended call."""
+    metrics = app.metrics
+    if metrics is None:
+        return _log_call if logged else None
+
+    def done(wire: WireCall, code: int) -> None:
+        labels = (wire.path, STATUS[code])
+        metrics.count("grpc_io_server_completed_rpcs", labels)
+        metrics.took("grpc_io_server_server_latency", labels, (time.monotonic() - wire.began) * 1000)
+        if logged:
+            _log_call(wire, code)
+
+    return done
 
 
 def _log_call(wire: WireCall, code: int) -> None:

@@ -15,12 +15,14 @@ from edge.api.http import trace
 from edge.api.http.answers import render, text
 from edge.api.http.call import Answer, Call
 from edge.api.http.cors import Cors
+from edge.api.http.counting import PathLabel, counted
 from edge.api.http.router import Router, clean
 from edge.app import App
 from edge.blocks import Blocks
 from edge.errors import EdgeError
 from edge.http1.messages import Request, Response
 from edge.record import record
+from edge.telemetry.metrics import path_label
 
 log = logging.getLogger("dapr.runtime.http")
 access_log = logging.getLogger("dapr.runtime.http-info")
@@ -43,6 +45,7 @@ class FaceSettings:
     allowed_origins: str = ""
     pipeline: tuple[Middleware, ...] = ()
     traced: bool = True
+    path_label: PathLabel = path_label
     api_logging: bool = False
     obfuscate: bool = False
     log_health: bool = True
@@ -62,7 +65,9 @@ class Face:
             next_ = _through(middleware, next_)
         if settings.token:
             next_ = self._guarded(next_)
-        self._next = next_ if self._cors is None else self._crossed(self._cors, next_)
+        if self._cors is not None:
+            next_ = self._crossed(self._cors, next_)
+        self._next = next_ if app.metrics is None else counted(app.metrics, _caught(next_), settings.path_label)
 
     def handle(self, request: Request) -> Answer:
         """The answer, or its coroutine."""
@@ -132,6 +137,10 @@ def _answer(call: Call, next_: Next) -> Answer:
     except Exception as error:
         return _bug(call, error)
     return answer if isinstance(answer, Response) else _answer_later(call, answer)
+
+
+def _caught(next_: Next) -> Next:
+    return lambda call: _answer(call, next_)
 
 
 async def _answer_later(call: Call, answer: Awaitable[Response]) -> Response:

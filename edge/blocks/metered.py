@@ -1,0 +1,121 @@
+"""The blocks' calls of components, counted for the app that made them (runtime.md §8: component_…)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edge.app import App
+from edge.errors import EdgeError
+
+if TYPE_CHECKING:
+    from edge.blocks import Blocks
+    from edge.telemetry.metrics import Metrics
+
+T = TypeVar("T")
+Labels = Callable[..., Sequence[str]]
+UNKNOWN = ("NOT_FOUND", "NOT_CONFIGURED")
+STATE = {
+    "get": "get",
+    "save": "set",
+    "delete": "delete",
+    "get_many": "bulk_get",
+    "delete_many": "bulk_delete",
+    "transact": "transaction",
+    "query": "query",
+}
+
+
+def meter(blocks: Blocks) -> None:
+    """Count what apps do with their components."""
+    _state(blocks.state)
+    _wrap(blocks.secrets, "get", "component_secret", lambda app, store, *_: (store, "get"))
+    _wrap(blocks.secrets, "get_all", "component_secret", lambda app, store, *_: (store, "bulk_get"))
+    _wrap(blocks.pubsub, "publish", "component_pubsub_egress", lambda app, name, topic, *_: (name, topic))
+    _wrap(blocks.pubsub, "publish_bulk", "component_pubsub_egress_bulk", lambda app, name, topic, *_: (name, topic))
+    _wrap(blocks.bindings, "invoke", "component_output_binding", lambda app, name, operation, *_: (name, operation), every=True)
+
+
+def meter_configuration(block: T) -> T:
+    _wrap(block, "get", "component_configuration", lambda app, store, *_: (store, "get"))
+    _wrap(block, "subscribe", "component_configuration", lambda app, store, *_: (store, "subscribe"))
+    return block
+
+
+def meter_crypto(block: T) -> T:
+    for method in ("encrypt", "decrypt"):
+        _wrap(block, method, "component_crypto", lambda app, name, *_: (name, "crypto_op"))
+    return block
+
+
+class Observing:
+    """Counts what the resiliency policies of an app's sidecar do; an `Observer`."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def executed(self, policy: str, target: str, direction: str, state: str) -> None:
+        self._count("resiliency_count", policy, target, direction, state)
+
+    def activated(self, policy: str, target: str, direction: str, state: str) -> None:
+        self._count("resiliency_activations_total", policy, target, direction, state)
+
+    def _count(self, family: str, policy: str, target: str, direction: str, state: str) -> None:
+        if self._app.metrics is not None:
+            self._app.metrics.count(family, (policy, direction, target, state))
+
+
+def _wrap(block: Any, method: str, family: str, labels: Labels, *, every: bool = False) -> None:
+    """Count a block's method. every: also the calls for components that are not there, as daprd does for bindings."""
+    plain = getattr(block, method)
+
+    async def counted(app: App, *args: Any, **named: Any) -> Any:
+        metrics = app.metrics
+        if metrics is None:
+            return await plain(app, *args, **named)
+        began = time.perf_counter()
+        try:
+            result = await plain(app, *args, **named)
+        except EdgeError as error:
+            if every or not error.code.tag.endswith(UNKNOWN):
+                metrics.both(family, (*labels(app, *args), "false"), began)
+            raise
+        metrics.both(family, (*labels(app, *args), "true"), began)
+        return result
+
+    setattr(block, method, counted)
+
+
+def _state(service: Any) -> None:
+    """Each store's calls, as an app sees it; also those that are answered without waiting."""
+    plain = service.make
+
+    def made(app: App, *args: Any) -> Any:
+        store = plain(app, *args)
+        if (metrics := app.metrics) is not None:
+            for method, operation in STATE.items():
+                setattr(store, method, _counted(getattr(store, method), metrics, store.name, operation))
+            store.get_now = _counted_now(store.get_now, metrics, store.name)
+        return store
+
+    service.make = made
+
+
+def _counted(plain: Callable[..., Awaitable[Any]], metrics: Metrics, store: str, operation: str) -> Callable[..., Awaitable[Any]]:
+    async def counted(*args: Any, **named: Any) -> Any:
+        return await metrics.timed("component_state", (store, operation), lambda: plain(*args, **named))
+
+    return counted
+
+
+def _counted_now(plain: Callable[[str], Any], metrics: Metrics, store: str) -> Callable[[str], Any]:
+    labels = (store, "get", "true")
+
+    def counted(key: str) -> Any:
+        began = time.perf_counter()
+        item = plain(key)
+        metrics.both("component_state", labels, began)
+        return item
+
+    return counted

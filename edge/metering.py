@@ -1,0 +1,71 @@
+"""Metrics of the hosted apps: who has some, what is read at a scrape, and the ports on which they are served (layer 6)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from edge.app import App, Part
+from edge.config.plan import Plan
+from edge.http1.messages import Handler, Limits, Request, Response
+from edge.http1.server import Tcp, serve
+from edge.journal import Journal
+from edge.settings import DaemonSettings
+from edge.telemetry.metrics import LATENCY, Metrics
+
+log = logging.getLogger("dapr.metrics")
+
+
+def equip(app: App, settings: DaemonSettings, plan: Plan, parts: Sequence[Part], journal: Journal) -> None:
+    """Give the app its numbers, unless they are off."""
+    metric = plan.configuration.metric
+    if not settings.metrics or not metric.enabled:
+        return
+    metrics = app.metrics = Metrics(app.id, app.namespace if app.namespace_set else "", metric.latency_distribution_buckets or LATENCY)
+    for part in parts:
+        metrics.count("runtime_component_init_total", (part.type,))
+        metrics.count("runtime_component_loaded")
+    for one in plan.resiliencies:
+        metrics.count("resiliency_loaded", (one.name,))
+    metrics.read.append(partial(_read_journal, app, journal, parts))
+
+
+def _read_journal(app: App, journal: Journal, parts: Sequence[Part], metrics: Metrics) -> None:
+    """The lanes of this app's components and subscriptions."""
+    own = (f"in/{app.id}/", f"dead/{app.id}/", *(f"{way}/{part.name}/" for part in parts for way in ("out", "out-binding")))
+    for prefix in own:
+        for lane in journal.stats(prefix):
+            labels = (lane.lane,)
+            for name in ("accepted", "delivered", "expired", "dead"):
+                metrics.counters.setdefault(f"edged_journal_{name}_total", {})[labels] = getattr(lane, name)
+            for reason, number in lane.dropped.items():
+                metrics.counters.setdefault("edged_journal_dropped_total", {})[*labels, reason] = number
+            metrics.set("edged_journal_pending", labels, lane.pending)
+            metrics.set("edged_journal_pending_bytes", labels, lane.pending_bytes)
+
+
+@asynccontextmanager
+async def serve_metrics(apps: Iterable[App], settings: DaemonSettings) -> AsyncIterator[None]:
+    """Answer scrapes with the numbers of all apps. A port that can't be had costs the metrics, not the start."""
+    numbers = [app.metrics for app in apps if app.metrics is not None]
+    async with AsyncExitStack() as up:
+        if numbers:
+            address, port = settings.metrics_address, settings.metrics_port
+            try:
+                await up.enter_async_context(serve(_handler(numbers), [Tcp(address, port)], Limits()))
+            except OSError as error:
+                log.error("no metrics: %s:%d can't be listened on: %s; choose another port with --metrics-port", address, port, error)
+            else:
+                log.info("metrics server started on %s:%d/", address, port)
+        yield
+
+
+def _handler(numbers: list[Metrics]) -> Handler:
+    def handle(request: Request) -> Response:
+        from edge.telemetry import exposition  # with the first scrape
+
+        return Response(200, (("Content-Type", exposition.CONTENT_TYPE),), exposition.text(numbers).encode())
+
+    return handle
