@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -19,8 +20,10 @@ ACCOUNT = (sys.executable, "-v", "-m", "edge", "run")
 HEAVY = {
     "ssl", "_ssl", "_hashlib", "inspect", "google.protobuf", "cryptography", "psutil", "prometheus_client", "hpack", "click", "yaml",
     "aiosqlite", "paho.mqtt.client", "zeroconf", "celpy", "encodings.idna", "ctypes", "email", "http.client",
-    "edge.api.grpc.server", "edge.blocks.workflow.engine", "edge.blocks.actors.service", "edge.blocks.jobs",
+    "edge.api.grpc.server", "edge.rpc.connection", "edge.rpc.pb.pool",
+    "edge.blocks.workflow.engine", "edge.blocks.actors.service", "edge.blocks.jobs",
 }  # fmt: skip
+GRPC = {"edge.api.grpc.server", "edge.rpc.connection", "google.protobuf", "hpack"}
 
 
 def wait_for(condition: Callable[[], bool], timeout: float = 20.0) -> None:
@@ -42,6 +45,18 @@ def test_a_sidecar_with_the_defaults_imports_nothing_heavy(tmp_path: Path) -> No
 
     assert {"asyncio", "edge.runtime", "components.state.sqlite", "components.pubsub.sqlite"} <= found
     assert not found & HEAVY
+
+
+def test_the_first_grpc_connection_brings_protobuf_and_http2(tmp_path: Path) -> None:
+    with sidecar(tmp_path, program=ACCOUNT) as one:
+        one.call("GET", "/v1.0/metadata")
+        before = imported(one)
+        with socket.create_connection(("127.0.0.1", one.grpc_port)) as client:
+            client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+            assert client.recv(9)[3] == 4  # SETTINGS
+        wait_for(lambda: GRPC <= imported(one))
+
+    assert not before & GRPC
 
 
 @needs_mosquitto
