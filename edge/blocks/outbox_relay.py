@@ -93,5 +93,20 @@ class Relay:
         return Outcome(End.AGAIN, "outbox state not found", _pause(failures))
 
 
+class Teller:
+    """Publishes what a transaction in edged's own file left in the journal. A `Courier`."""
+
+    def __init__(self, app: App, config: OutboxConfig, pubsub: PubSubService) -> None:
+        self._app, self._config, self._pubsub = app, config, pubsub
+
+    async def attempt(self, message: Message, failures: int) -> Outcome:
+        try:
+            await self._pubsub.publish_own(self._app, self._config.pubsub, self._config.topic, message)
+        except (ComponentError, EdgeError) as error:
+            log.warning("failed to publish outbox topic to pubsub %s: %s, trying again", self._config.pubsub, error)
+            return Outcome(End.AGAIN, str(error), _pause(failures))
+        return DELIVERED
+
+
 def _pause(failures: int) -> float:
     return min(FIRST * 2.0 ** min(failures, 16), LONGEST)

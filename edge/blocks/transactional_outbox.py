@@ -1,6 +1,6 @@
 """Dapr's transactional outbox: what a state transaction changes is published if and only if it is committed.
 
-Where the state lies in edged's own file and the topic's component is journalled, transaction and messages are one commit. Else Dapr's
+Where the state lies in edged's own file, transaction and messages are one commit: the messages are rows of the journal. Else Dapr's
 protocol: an intent for each key goes to the internal topic, the transaction writes a marker for each, and whoever gets the intent
 publishes it once the marker is there (edge/blocks/outbox_relay.py). Both reach subscribers at least once.
 """
@@ -19,7 +19,7 @@ from edge.blocks.inbox_lane import HOLD, LaneSettings
 from edge.blocks.inbox_pump import SingleLane
 from edge.blocks.intake import Intake
 from edge.blocks.outbox_event import Operation, OutboxConfig, Told, split, tell, trace_of
-from edge.blocks.outbox_relay import Relay
+from edge.blocks.outbox_relay import Relay, Teller
 from edge.blocks.pubsub import PubSubService, wire_topic
 from edge.blocks.subscriptions import LOCAL_HOLD
 from edge.component import TransactsIn
@@ -40,6 +40,7 @@ class TransactionalOutbox:
         self._parts, self._pubsub, self._journal, self._database, self._tasks = parts, pubsub, journal, database, tasks
         self._now = LocalTime()
         self._relays: dict[tuple[str, str], tuple[Part, Relay, Intake]] = {}
+        self._tellers: dict[tuple[str, str], tuple[Part, OutboxConfig, SingleLane]] = {}
 
     def enabled(self, part: Part) -> bool:
         """The store's metadata name a pub/sub component and a topic."""
@@ -57,33 +58,45 @@ class TransactionalOutbox:
         assert config is not None
         stored, projections = split(operations)
         told = [tell(app, op, projections.get(op.key), trace_of(trace), self._now) for op in stored if isinstance(op, SetItem)]
-        target = self._parts.find("pubsub", config.pubsub, app)
-        component = part.component
-        if target is not None and target.component.journal_out and self._in_own_file(component):
-            await run(lambda: self._together(app, component, target, config, stored, told))
+        if self._in_own_file(part.component):
+            await run(lambda: self._together(app, part, config, stored, told))
             return
         await self._by_intents(app, part, config, stored, told, metadata, run)
 
     def _in_own_file(self, component: Any) -> bool:
         return isinstance(component, TransactsIn) and component.unit_database is self._database
 
-    async def _together(
-        self, app: App, component: TransactsIn, target: Part, config: OutboxConfig, stored: Sequence[Operation], told: Sequence[Told]
-    ) -> None:
+    async def _together(self, app: App, part: Part, config: OutboxConfig, stored: Sequence[Operation], told: Sequence[Told]) -> None:
         """One commit."""
+        target = self._parts.find("pubsub", config.pubsub, app)
+        if target is None:
+            raise self._unpublished(app, f"pubsub {config.pubsub} is not found")
         topic = wire_topic(app, target, config.topic)
+        lane = f"out/{target.name}/{topic}" if target.component.journal_out else self._teller(app, part, config)
         messages = [Message(topic, one.text(config.pubsub, config.topic), id=one.marker) for one in told]
 
         def unit(tx: sqlite3.Connection) -> None:
-            component.transact_in(tx, stored)
+            part.component.transact_in(tx, stored)
             if messages:
-                self._journal.put_in(tx, f"out/{target.name}/{topic}", *messages)
+                self._journal.put_in(tx, lane, *messages)
 
         try:
             await self._database.write(unit)
         except sqlite3.Error as error:
             raise ComponentError(str(error)) from error
-        self._pubsub.wake(target)
+        if target.component.journal_out:
+            self._pubsub.wake(target)
+
+    def _teller(self, app: App, part: Part, config: OutboxConfig) -> str:
+        """The journal's lane from which a component without a way out of its own is told."""
+        key, name = (app.id, part.name), f"outbox/{app.id}/{part.name}"
+        found = self._tellers.get(key)
+        if found is None or found[0] is not part:
+            gate = Gate(app, None, self._tasks)
+            gate.start()
+            lane = SingleLane(LaneSettings(name, "journal"), Teller(app, config, self._pubsub), self._journal, gate, self._tasks)
+            self._tellers[key] = (part, config, lane)
+        return name
 
     async def _by_intents(
         self,
@@ -131,13 +144,18 @@ class TransactionalOutbox:
         """Take the intents of the app's stores from their topics: those of before a restart as well."""
         for part in self._parts.of("state", app):
             config = OutboxConfig.of(part)
-            if config is not None and self._parts.find("pubsub", config.internal, app) is not None:
+            if config is None or self._parts.find("pubsub", config.internal, app) is None:
+                continue
+            if self._in_own_file(part.component):
+                self._teller(app, part, config)
+            else:
                 await self._relay(app, part, config)
 
     async def stop(self, app: App) -> None:
         """Take nothing more. Idempotent."""
         gone = [key for key in self._relays if key[0] == app.id]
-        await asyncio.gather(*(self._relays.pop(key)[2].close() for key in gone))
+        tellers = [key for key in self._tellers if key[0] == app.id]
+        await asyncio.gather(*(self._relays.pop(key)[2].close() for key in gone), *(self._tellers.pop(key)[2].close() for key in tellers))
 
     async def release(self, part: Part) -> None:
         """A state store or a pub/sub component goes: its relays end, their intents stay."""
@@ -145,6 +163,11 @@ class TransactionalOutbox:
             if store is part or intake.part is part:
                 del self._relays[key]
                 await intake.close()
+
+        for key, (store, config, lane) in list(self._tellers.items()):
+            if store is part or (part.kind == "pubsub" and part.name == config.pubsub):
+                del self._tellers[key]
+                await lane.close()
 
     async def _relay(self, app: App, part: Part, config: OutboxConfig) -> Relay:
         """The one of this store, made at its first need. Raises EdgeError PUBLISH_OUTBOX when its pub/sub is not there."""

@@ -14,7 +14,7 @@ import pytest
 from edge.blocks.state import StateService, Store
 from edge.blocks.transactional_outbox import TransactionalOutbox
 from edge.errors import EdgeError
-from edge.model import DeleteItem, SetItem
+from edge.model import DeleteItem, Message, SetItem
 from tests.harness_mqtt import Broker, mosquitto, needs_mosquitto, plain, until
 from tests.recorded import normal
 from tests.rig import Rig, rig
@@ -139,8 +139,6 @@ def test_an_intent_of_before_a_restart_is_told_and_one_without_commit_is_not(tmp
 
     async def main() -> None:
         async with rig(tmp_path, {"stall": ("state.sqlite", fields), "bus": BUS}, TOLD, app_id="market") as made:
-            from edge.model import Message
-
             for name in ("outbox-yes", "outbox-no"):
                 await made.journal.put(lane, Message("defaultmarketapplesoutbox", json.dumps({"id": name, "data": name}).encode(), id=name))
             part = made.parts.find("state", "stall", made.app)
@@ -150,6 +148,26 @@ def test_an_intent_of_before_a_restart_is_told_and_one_without_commit_is_not(tmp
             await until(lambda: bool(events(made)))
             assert [event["data"] for event in events(made)] == ["outbox-yes"]
             assert await made.parts.find("state", "stall", made.app).component.get("outbox-yes") is None  # type: ignore[union-attr]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("bus", ["pubsub.in-memory", "pubsub.sqlite"])
+def test_own_file_without_a_broker_is_one_commit_too(bus: str, tmp_path: Path) -> None:
+    fields = {"connectionString": str(tmp_path / "edged.db"), **OUTBOX}
+
+    async def main() -> None:
+        async with outbox(tmp_path, ("state.sqlite", fields), (bus, {})) as (made, store):
+            await store.transact([key("a", "one"), key("b", "two")])
+            with pytest.raises(EdgeError):
+                await store.transact([key("c", "three"), SetItem("a", b"1", etag="wrong")])
+
+            await until(lambda: len(events(made)) == 2)
+            assert [event["data"] for event in events(made)] == ["one", "two"]
+            component = made.parts.find("state", "stall", made.app).component  # type: ignore[union-attr]
+            assert (await component.keys_like("%", 10, ""))[0] == ["market||a", "market||b"]
+            await made.journal.put("outbox/market/stall", Message("apples", b'{"id":"x","data":"left"}', id="x"))
+            await until(lambda: len(events(made)) == 3)
 
     asyncio.run(main())
 
