@@ -31,7 +31,7 @@ from edge.settings import AppSettings, DaemonSettings
 from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.runtime")
-DATABASE = Options(shrink=True, rescue=True, salvager=salvager)
+DATABASE = Options(page_size=2048, shrink=True, rescue=True, salvager=salvager)
 
 
 class StartFailed(Exception):

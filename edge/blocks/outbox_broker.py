@@ -75,7 +75,7 @@ class Broker:
         elif self.mode == "broker":
             await self._through(messages)
         elif self.mode == "journal" or self._offline or len(self._flying) + len(messages) > WINDOW or lane.is_behind():
-            await lane.put(messages)
+            await lane.put(messages, patient=self._offline)
         else:
             await self._race(lane, messages)
 

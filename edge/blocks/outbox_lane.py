@@ -69,12 +69,14 @@ class Lane:
         elif send in self.sends:
             self.sends.remove(send)
 
-    async def put(self, messages: tuple[Message, ...], keys: Sequence[str] = (), remember: float = REMEMBER) -> None:
+    async def put(
+        self, messages: tuple[Message, ...], keys: Sequence[str] = (), remember: float = REMEMBER, *, patient: bool = False
+    ) -> None:
         """Write rows, behind those of the messages in flight. keys: see `Journal.put`. Raises Full, Unavailable, Closed."""
         if bare := [send for send in self.sends if send.bare]:
             await self.write(bare)
         self.behind = True
-        await self._journal.put(self.name, *messages, keys=keys, remember=remember)
+        await self._journal.put(self.name, *messages, keys=keys, remember=remember, patient=patient)
 
     async def write(self, sends: list[Send]) -> list[Send]:
         """Give messages in flight their rows; they stay in flight. Those that landed meanwhile are returned. Raises as `put`."""

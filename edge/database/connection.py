@@ -22,7 +22,7 @@ class Options:
     """How a file is opened.
 
     journal_mode: WAL, DELETE or MEMORY. busy_timeout: seconds a statement of the writer waits for another process's lock.
-    page_size: bytes, for a file that is new. shrink: a new file can give pages back (auto_vacuum=INCREMENTAL).
+    page_size: bytes, for a file that is new. shrink: pages that a burst took are given back when nothing is written.
     pragmas: `name=value` texts of the operator, set last. read_only: never written.
     rescue: a damaged file is set aside and its rows go into a new one; salvager(new, path, complete) adds what SQLite could not read
     (inside a transaction; complete: SQLite read everything) and returns counts for the report.
@@ -81,8 +81,6 @@ def _configure(connection: sqlite3.Connection, path: str, options: Options) -> N
     pragma(connection, f"busy_timeout={int(options.busy_timeout * 1000)}")
     if not options.read_only:
         pragma(connection, f"page_size={options.page_size}")
-        if options.shrink and pragma(connection, "page_count") == "0":  # on a file that exists it would write at every start
-            pragma(connection, "auto_vacuum=INCREMENTAL")
         if options.rescue and pragma(connection, "application_id") == "0":
             pragma(connection, f"application_id={int.from_bytes(os.urandom(4), 'big') >> 1}")
         _journal_mode(connection, path, options.journal_mode)

@@ -45,7 +45,7 @@ class Database:
         self._scanning = asyncio.Lock()
         self._closed = False
         self._looked, self._short = -LOOK_EVERY, False
-        self._writer = Writer(self._name, self._deliver, Caretaker(self.path).tend)
+        self._writer = Writer(self._name, self._deliver, Caretaker(self.path, shrink=options.shrink).tend)
         self._reader: sqlite3.Connection
         self._loop: asyncio.AbstractEventLoop
         self._ended: asyncio.Future[None]

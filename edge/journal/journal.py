@@ -16,6 +16,7 @@ from edge.database import Database
 from edge.errors import Closed, ComponentError, Full
 from edge.journal import rows
 from edge.journal.entry import Entry, LaneStats, Limits
+from edge.journal.gathering import Gathering
 from edge.journal.lane import WINDOW, Lane
 from edge.journal.outgoing import FORGET_AT_ONCE, Put, Removal, Written, expire, move, write_all
 from edge.journal.room import Room
@@ -43,6 +44,7 @@ class Journal:
         self._room = Room(self._lanes)
         self._watchers: dict[int, tuple[str, Callable[[str], None]]] = {}
         self._next_watcher = 0
+        self._gathering = Gathering()
         self._puts: list[Put] = []
         self._removals: list[Removal] = []
         self._flush: asyncio.TimerHandle | None = None
@@ -78,6 +80,7 @@ class Journal:
         if self._closed:
             return
         self._closed = True
+        self._gathering.began()
         timers = [self._flush, self._expiry, *(lane.timer for lane in self._lanes.values())]
         for timer in timers:
             if timer is not None:
@@ -93,10 +96,17 @@ class Journal:
 
     # --- putting
     async def put(
-        self, lane: str, *messages: Message, held: bool = False, keys: Sequence[str] = (), remember: float = REMEMBER
+        self,
+        lane: str,
+        *messages: Message,
+        held: bool = False,
+        keys: Sequence[str] = (),
+        remember: float = REMEMBER,
+        patient: bool = False,
     ) -> list[Entry]:
         """On return the messages are on disk. held: they count as taken by the caller, who ends each with done, release, retry or bury.
 
+        patient: the commit may wait a little for more messages, unless the callers come back faster than that (see `Gathering`).
         keys: as in `Put`. Fewer entries than messages come back where a key was known or the lane's policy dropped one.
         Raises Full (a limit of the lane, or the disk), Unavailable, Closed.
         """
@@ -110,8 +120,7 @@ class Journal:
         put = Put(puts, held, self.age_now(), self._loop.create_future(), keys, remember)
         if not held:
             self._room.admit(self._lane(lane), put)
-        if not self._puts:
-            self._loop.call_soon(self._write)
+        self._gathering.schedule(self._write, patient=patient)
         self._puts.append(put)
         assert put.future is not None
         return await put.future
@@ -121,6 +130,7 @@ class Journal:
 
         While the disk is full they are apart, so that what was delivered can go although nothing new finds room.
         """
+        self._gathering.began()
         puts, self._puts = self._puts, []
         removals, self._removals = self._removals, []
         if self._flush is not None:
@@ -142,6 +152,8 @@ class Journal:
     def _written(self, puts: list[Put], removals: list[Removal], written: Written | None, error: Exception | None) -> None:
         for put in puts:
             self._room.settle(put)
+        if puts:
+            self._gathering.ended()
         if written is None:
             assert error is not None
             self._strained = isinstance(error, Full)
