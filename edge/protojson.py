@@ -26,6 +26,7 @@ SPACE = re.compile(rb"[ \n\r\t]*")
 DURATION = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]{0,9})?|\.[0-9]{1,9})s")
 LONGEST = 315_576_000_000
 MAX_UINT32 = (1 << 32) - 1
+ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 DEEPEST = 10_000
 PREFIX = "proto:\u00a0"  # Go puts a no-break space there in some builds, in daprd's too
 UNEXPECTED_END = f"{PREFIX}unexpected EOF"
@@ -83,12 +84,11 @@ def _integer(least: int, most: int) -> Callable[[Any], int | None]:
 
 
 def _bytes(value: Any) -> bytes | None:
-    """Standard or URL-safe base64, with or without padding."""
-    if type(value) is not str:
+    """Standard or URL-safe base64; padding where it makes the length whole, else none."""
+    if type(value) is not str or (len(value) % 4 and "=" in value):
         return None
-    plain = value.replace("-", "+").replace("_", "/").rstrip("=")
     try:
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+        return base64.b64decode(value.replace("-", "+").replace("_", "/") + "=" * (-len(value) % 4), validate=True)
     except ValueError:
         return None
 
@@ -204,12 +204,31 @@ class _Reader:
         if match is None:
             self._no_token()
         self.at = match.end()
+        if b"\\u" in match[0]:
+            self._surrogates(match[0])
         try:
             text = match[0].decode()
         except UnicodeDecodeError:
             self._syntax("invalid UTF-8 in string")
         kind = match.lastgroup or ""
         return (text if kind == "mark" else kind), text
+
+    def _surrogates(self, text: bytes) -> None:
+        """Escapes of half a character come in pairs; what stands in place of the second half is told."""
+        behind = -1
+        for escape in ESCAPE.finditer(text):
+            half = int(escape[1], 16) if escape[1] else 0
+            if not 0xD800 <= half <= 0xDFFF or escape.start() < behind:
+                continue
+            rest = self.data[self.start + escape.end() :]
+            other = ESCAPE.match(rest)
+            second = int(other[1], 16) if other is not None and other[1] else 0
+            if half < 0xDC00 and 0xDC00 <= second <= 0xDFFF:
+                behind = escape.end() + 6
+            elif len(rest) < 6:
+                raise JsonError(UNEXPECTED_END)
+            else:
+                self._syntax(f"invalid escape code {_go_quoted(rest[:6])} in string")
 
     def _no_token(self) -> NoReturn:
         rest = self.data[self.at :]
@@ -224,8 +243,7 @@ class _Reader:
         if not after or (after[:1] == b"\\" and len(after) < 2) or (after[:2] == b"\\u" and len(after) < 6):
             raise JsonError(UNEXPECTED_END)
         if after[:1] == b"\\":
-            code = after[: 6 if after[1:2] == b"u" else 2].decode("latin-1").replace("\\", "\\\\").replace('"', '\\"')
-            self._syntax(f'invalid escape code "{code}" in string')
+            self._syntax(f"invalid escape code {_go_quoted(after[: 6 if after[1:2] == b'u' else 2])} in string")
         self._syntax(f"invalid character {_quoted(after[0])} in string")
 
     def _message(self, message: Message, kind: str, text: str) -> dict[str, Any]:
@@ -337,6 +355,18 @@ class _Reader:
         line = before.count(b"\n") + 1
         column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
         return f"line {line}:{column}"
+
+
+def _go_quoted(data: bytes) -> str:
+    """Go's %q of some bytes."""
+    named = {0x22: '\\"', 0x5C: "\\\\", 7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r"}
+    text = data.decode("utf-8", "surrogateescape")
+    shown = (
+        named.get(ord(char))
+        or (char if char.isprintable() else f"\\x{ord(char) & 0xFF:02x}" if ord(char) < 0x80 or ord(char) >= 0xDC80 else char)
+        for char in text
+    )
+    return '"' + "".join(shown) + '"'
 
 
 def _quoted(byte: int) -> str:

@@ -116,12 +116,27 @@ def event_bytes(event: Any, content_type: str) -> bytes:
 def _from_base64(text: str) -> bytes:
     plain = text.replace("\r", "").replace("\n", "")
     try:
+        if len(plain) % QUANTUM:
+            raise ValueError
         return base64.b64decode(plain, validate=True)
     except (binascii.Error, ValueError):
-        body = plain.rstrip("=")
-        at = next((at for at, char in enumerate(body) if char not in ALPHABET), len(plain) // QUANTUM * QUANTUM)
+        at = _wrong_at(plain)
         text = f"error: unable to decode base64 application/octect-stream data: illegal base64 data at input byte {at}"
         raise ValueError(text) from None
+
+
+def _wrong_at(text: str) -> int:
+    """Where Go's decoder finds base64 wrong: at a strange character, at misplaced padding, behind the end, or at the last quantum."""
+    at = next((at for at, char in enumerate(text) if char not in ALPHABET), None)
+    if at is None:
+        return len(text) // QUANTUM * QUANTUM
+    if text[at] != "=" or at % QUANTUM < 2:
+        return at
+    if at % QUANTUM == 3:
+        return at + 1
+    if at + 1 == len(text):
+        return len(text)
+    return at + 2 if text[at + 1] == "=" else at
 
 
 def _failed(name: str, topic: str, failures: Sequence[BulkFailure]) -> EdgeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.goscanner import JsonError
-from edge.protojson import BOOL, DURATION_FIELD, STRING, UINT32, VALUE, Message, decode, duration, encode_value
+from edge.protojson import BOOL, BYTES, DURATION_FIELD, PREFIX, STRING, UINT32, VALUE, Message, decode, duration, encode_value
 
 POLICY = Message(
     {"drop": Message({}), "constant": Message({"interval": DURATION_FIELD, "maxRetries": UINT32})},
@@ -137,3 +137,33 @@ def test_values_are_written_as_go_writes_them() -> None:
 )
 def test_durations_have_0_3_6_or_9_digits(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (rb'"\ud83d"', "unexpected EOF"),
+        (rb'{"name":"\ud83d"}', "unexpected EOF"),
+        (rb'{"\ud83d":"c","b":1}', r'syntax error (line 1:2): invalid escape code "\":\"c\"," in string'),
+        (rb'{"name":"\ud83dxx\ude00"}', r'syntax error (line 1:9): invalid escape code "xx\\ude" in string'),
+    ],
+)
+def test_half_a_character_is_refused(data: bytes, text: str) -> None:
+    with pytest.raises(JsonError) as refused:
+        decode(data, Message({"name": STRING}))
+
+    assert str(refused.value) == f"{PREFIX}{text}"
+
+
+def test_both_halves_are_a_character() -> None:
+    assert decode(rb'{"name":"\ud83d\ude00 \\ud83d"}', Message({"name": STRING})) == {"name": "\U0001f600 \\ud83d"}
+
+
+@pytest.mark.parametrize(("text", "data"), [("aGk=", b"hi"), ("aGk", b"hi"), ("-_8", b"\xfb\xff"), ("=", None), ("A=", None)])
+def test_bytes_are_base64_with_padding_or_without(text: str, data: bytes | None) -> None:
+    message, sent = Message({"b": BYTES}), f'{{"b":"{text}"}}'.encode()
+    if data is not None:
+        assert decode(sent, message) == {"b": data}
+        return
+    with pytest.raises(JsonError, match="invalid value for bytes field b"):
+        decode(sent, message)
