@@ -39,9 +39,9 @@ def _read_journal(app: App, journal: Journal, parts: Sequence[Part], metrics: Me
         for lane in journal.stats(prefix):
             labels = (lane.lane,)
             for name in ("accepted", "delivered", "expired", "dead"):
-                metrics.counters.setdefault(f"edged_journal_{name}_total", {})[labels] = getattr(lane, name)
+                metrics.cell(f"edged_journal_{name}_total", labels)[0] = getattr(lane, name)
             for reason, number in lane.dropped.items():
-                metrics.counters.setdefault("edged_journal_dropped_total", {})[*labels, reason] = number
+                metrics.cell("edged_journal_dropped_total", (*labels, reason))[0] = number
             metrics.set("edged_journal_pending", labels, lane.pending)
             metrics.set("edged_journal_pending_bytes", labels, lane.pending_bytes)
 

@@ -11,7 +11,7 @@ from edge.errors import EdgeError
 
 if TYPE_CHECKING:
     from edge.blocks import Blocks
-    from edge.telemetry.metrics import Metrics
+    from edge.telemetry.metrics import Calls, Metrics
 
 T = TypeVar("T")
 Labels = Callable[..., Sequence[str]]
@@ -110,12 +110,15 @@ def _counted(plain: Callable[..., Awaitable[Any]], metrics: Metrics, store: str,
 
 
 def _counted_now(plain: Callable[[str], Any], metrics: Metrics, store: str) -> Callable[[str], Any]:
-    labels = (store, "get", "true")
+    calls: Calls | None = None
 
     def counted(key: str) -> Any:
+        nonlocal calls
         began = time.perf_counter()
         item = plain(key)
-        metrics.both("component_state", labels, began)
+        if calls is None:
+            calls = metrics.calls("component_state", (store, "get", "true"))
+        calls.since(began)
         return item
 
     return counted

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edge.telemetry.families import FAMILIES
-from edge.telemetry.metrics import SIZE, Histogram, Labels, Metrics
+from edge.telemetry.metrics import Histogram, Labels, Metrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
 PREFIX = "dapr_"
@@ -25,7 +25,9 @@ def text(apps: Iterable[Metrics]) -> str:
         for read in metrics.read:
             read(metrics)
         for family, counted in metrics.counters.items():
-            lines.setdefault(_typed(family, "counter"), []).extend(_plain(metrics, family, counted))
+            lines.setdefault(_typed(family, "counter"), []).extend(
+                _plain(metrics, family, {labels: cell[0] for labels, cell in counted.items()})
+            )
         for family, gauges in metrics.gauges.items():
             lines.setdefault(_typed(family, "gauge"), []).extend(_plain(metrics, family, gauges))
         for family, series in metrics.histograms.items():
@@ -58,9 +60,8 @@ def _plain(metrics: Metrics, family: str, series: dict[Labels, float]) -> Iterat
 def _histogram(metrics: Metrics, family: str, series: dict[Labels, Histogram]) -> Iterator[str]:
     for values, histogram in series.items():
         own = _labels(metrics, family, values)
-        bounds: Sequence[int] = SIZE if family.endswith(("_bytes", "_bytes_per_rpc")) else metrics.latency
         so_far, joined = 0, ",".join(own)
-        for bound, count in zip([*map(_number, bounds), "+Inf"], histogram.counts, strict=True):
+        for bound, count in zip([*map(_number, histogram.buckets), "+Inf"], histogram.counts, strict=True):
             so_far += count
             yield f'{_name(family)}_bucket{{{joined},le="{bound}"}} {so_far}'
         yield f"{_name(family)}_sum{{{joined}}} {histogram.total:.10g}"

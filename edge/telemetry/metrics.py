@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 Labels = tuple[str, ...]
+Cell = list[float]
+"""One number, to be added to in place."""
 LATENCY = (
     1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50, 65, 80, 100, 130, 160, 200, 250, 300, 400, 500, 650, 800, 1000, 2000, 5000,
     10000, 20000, 50000, 100000,
@@ -24,11 +26,30 @@ MOST_SERIES = 5000
 class Histogram:
     """counts: one per bucket and one above the last."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("buckets", "counts", "total")
 
-    def __init__(self, buckets: int) -> None:
-        self.counts = [0] * (buckets + 1)
+    def __init__(self, buckets: Sequence[int]) -> None:
+        self.buckets = buckets
+        self.counts = [0] * (len(buckets) + 1)
         self.total = 0.0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.buckets, value)] += 1
+        self.total += value
+
+
+class Calls:
+    """Calls of one kind: how many, and how long they took. Kept by those who count often."""
+
+    __slots__ = ("_number", "_times")
+
+    def __init__(self, number: Cell, times: Histogram) -> None:
+        self._number, self._times = number, times
+
+    def since(self, began: float) -> None:
+        """One more, that began at this `time.perf_counter()`."""
+        self._number[0] += 1
+        self._times.add((time.perf_counter() - began) * 1000)
 
 
 class Metrics:
@@ -39,18 +60,24 @@ class Metrics:
 
     def __init__(self, app_id: str, namespace: str = "", latency: Sequence[int] = LATENCY) -> None:
         self.app_id, self.namespace, self.latency = app_id, namespace, tuple(latency)
-        self.counters: dict[str, dict[Labels, float]] = {}
+        self.counters: dict[str, dict[Labels, Cell]] = {}
         self.histograms: dict[str, dict[Labels, Histogram]] = {}
         self.gauges: dict[str, dict[Labels, float]] = {}
         self.read: list[Callable[[Metrics], None]] = []
 
     def count(self, family: str, labels: Labels = (), by: float = 1) -> None:
         """Add to a counter."""
+        self.cell(family, labels)[0] += by
+
+    def cell(self, family: str, labels: Labels) -> Cell:
+        """The counter itself."""
         series = self.counters.setdefault(family, {})
-        if labels in series:
-            series[labels] += by
-        elif len(series) < MOST_SERIES:
-            series[labels] = by
+        cell = series.get(labels)
+        if cell is None:
+            cell = [0.0]
+            if len(series) < MOST_SERIES:
+                series[labels] = cell
+        return cell
 
     def set(self, family: str, labels: Labels, value: float) -> None:
         """Set a gauge."""
@@ -58,26 +85,36 @@ class Metrics:
 
     def took(self, family: str, labels: Labels, ms: float) -> None:
         """Add a time to a histogram."""
-        self._add(family, labels, ms, self.latency)
+        self.times(family, labels).add(ms)
+
+    def times(self, family: str, labels: Labels) -> Histogram:
+        """The histogram itself, of milliseconds."""
+        return self._histogram(family, labels, self.latency)
 
     def sized(self, family: str, labels: Labels, size_bytes: int) -> None:
         """Add a size to a histogram."""
-        self._add(family, labels, size_bytes, SIZE)
+        self.sizes(family, labels).add(size_bytes)
 
-    def _add(self, family: str, labels: Labels, value: float, buckets: Sequence[int]) -> None:
+    def sizes(self, family: str, labels: Labels) -> Histogram:
+        """The histogram itself, of bytes."""
+        return self._histogram(family, labels, SIZE)
+
+    def _histogram(self, family: str, labels: Labels, buckets: Sequence[int]) -> Histogram:
         series = self.histograms.setdefault(family, {})
         histogram = series.get(labels)
         if histogram is None:
-            if len(series) >= MOST_SERIES:
-                return
-            histogram = series[labels] = Histogram(len(buckets))
-        histogram.counts[bisect_left(buckets, value)] += 1
-        histogram.total += value
+            histogram = Histogram(buckets)
+            if len(series) < MOST_SERIES:
+                series[labels] = histogram
+        return histogram
 
-    def both(self, family: str, labels: Labels, began: float, suffix: str = "_latencies") -> None:
+    def calls(self, family: str, labels: Labels) -> Calls:
+        """`<family>_count` and `<family>_latencies` of these labels; they show from the first call on."""
+        return Calls(self.cell(f"{family}_count", labels), self.times(f"{family}_latencies", labels))
+
+    def both(self, family: str, labels: Labels, began: float) -> None:
         """Count a call that began at this `time.perf_counter()`, and its time."""
-        self.count(f"{family}_count", labels)
-        self.took(family + suffix, labels, (time.perf_counter() - began) * 1000)
+        self.calls(family, labels).since(began)
 
     async def timed(self, family: str, labels: Iterable[str], call: Callable[[], Awaitable[T]]) -> T:
         """Make a call, counted by its success: `labels`, then `success`."""
@@ -117,13 +154,3 @@ def _workflow_label(parts: list[str]) -> str:
     if len(parts) == 6 and parts[4] == "raiseEvent" and parts[5]:
         known.append("{eventName}")
     return "/" + "/".join(known)
-
-
-def timed_method(metrics: Metrics, one: Any, method: str, family: str, labels: Callable[..., Sequence[str]]) -> None:
-    """Count the calls of an object's coroutine method; labels: made of the call's arguments."""
-    plain = getattr(one, method)
-
-    async def counted(*args: Any, **named: Any) -> Any:
-        return await metrics.timed(family, labels(*args, **named), lambda: plain(*args, **named))
-
-    setattr(one, method, counted)

@@ -23,10 +23,12 @@ from edge.rpc.call import Method, StreamCall, UnaryCall
 from edge.rpc.server import LIMITS, Server, Service
 from edge.rpc.status import RpcError
 from edge.settings import AppSettings
+from edge.telemetry.metrics import Cell, Histogram
 
 info_log = logging.getLogger("dapr.runtime.grpc.api-info")
 NO_WIRE_FORMAT, NO_UTF8 = "proto:\u00a0cannot parse invalid wire-format data", "string field contains invalid UTF-8"
 NOT_IMPLEMENTED = 501
+MOST_KNOWN = 2048
 STATUS = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
     "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
@@ -197,10 +199,20 @@ def _done(app: App, logged: bool) -> Callable[[WireCall, int], None] | None:
     if metrics is None:
         return _log_call if logged else None
 
+    known: dict[tuple[str, int], tuple[Cell, Histogram]] = {}
+
+    def found(key: tuple[str, int]) -> tuple[Cell, Histogram]:
+        labels = (key[0], STATUS[key[1]])
+        made = metrics.cell("grpc_io_server_completed_rpcs", labels), metrics.times("grpc_io_server_server_latency", labels)
+        if len(known) < MOST_KNOWN:
+            known[key] = made
+        return made
+
     def done(wire: WireCall, code: int) -> None:
-        labels = (wire.path, STATUS[code])
-        metrics.count("grpc_io_server_completed_rpcs", labels)
-        metrics.took("grpc_io_server_server_latency", labels, (time.monotonic() - wire.began) * 1000)
+        key = (wire.path, code)
+        number, times = known.get(key) or found(key)
+        number[0] += 1
+        times.add((time.monotonic() - wire.began) * 1000)
         if logged:
             _log_call(wire, code)
 
