@@ -17,6 +17,7 @@ import pytest
 
 from components.configuration.sqlite import put as put_item
 from tests.apps import Answer, ScriptedApp
+from tests.grpc_client import Client, Stream
 from tests.harness import Sidecar, component, sidecar
 from tests.harness_mqtt import Broker, mosquitto, needs_mosquitto, plain
 
@@ -246,3 +247,30 @@ def exchange_under_subscribers(tmp_path: Path, app: ScriptedApp) -> None:
 
         eventually(lambda: seen("/configuration/dial/knob") > told, "the app is not told by the new component")
         assert app.seen[-1].target != "/a"
+
+
+@needs_mosquitto
+@pytest.mark.mosquitto
+def test_a_stream_on_an_exchanged_component_ends_and_the_next_one_misses_nothing(tmp_path: Path, broker: Broker) -> None:
+    def bus(seconds: int) -> str:
+        return component("bus", "pubsub.mqtt3", {"url": broker.url, "consumerID": "shop", "qos": "1", "keepAlive": f"{seconds}s"})
+
+    def opened(client: Client) -> Stream:
+        stream = client.stream("SubscribeTopicEventsAlpha1")
+        stream.send({"initialRequest": {"pubsubName": "bus", "topic": "t"}})
+        assert stream.next() == {"initialResponse": {}}
+        return stream
+
+    with sidecar(tmp_path / "side", resources={"bus.yaml": bus(10)}) as one, Client(one.grpc_port) as client, plain(broker.port) as sensor:
+        stream = opened(client)
+        sensor.publish("t", event(1))
+        first = stream.next()["eventMessage"]
+        stream.send({"eventProcessed": {"id": first["id"], "status": {"status": 0}}})
+        write(one, "bus.yaml", bus(11))
+
+        end = stream.end()
+        assert end.code == "UNAVAILABLE", end
+        sensor.publish("t", event(2))
+
+        again = opened(client)
+        assert again.next()["eventMessage"]["id"] == "2"
