@@ -36,6 +36,12 @@ spec:
       attic: {retry: twice}
       kitchen: {retry: twice, timeout: short, circuitBreaker: three}
 """
+QUICK = """
+apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: {name: quick}
+spec: {policies: {retries: {DaprBuiltInServiceRetries: {policy: constant, duration: 20ms, maxRetries: 3}}}}
+"""
 
 
 def names(folder: Path) -> str:
@@ -101,7 +107,7 @@ async def test_an_app_behind_another_sidecar_is_called_as_daprd_calls_it(tmp_pat
 
 
 async def test_what_goes_wrong_on_the_way_reads_as_daprd_s(tmp_path: Path) -> None:
-    async with pair(tmp_path, {"/dead": Answer(hangup=True)}) as made:
+    async with pair(tmp_path, {"/dead": Answer(hangup=True)}, QUICK) as made:
         unknown = await made.call("/v1.0/invoke/nobody/method/x")
         dead = await made.call("/v1.0/invoke/cellar/method/dead")
         odd = await made.call("/v1.0/invoke/a.b.c/method/x")
