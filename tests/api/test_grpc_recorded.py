@@ -21,17 +21,12 @@ from tests.recorded import DATA
 SETUPS: dict[str, dict[str, str]] = json.loads((DATA / "setups.json").read_text())
 OUR_OWN = "edged serves health checks and reflection itself; daprd proxies them and fails"
 ALONE = "actors, jobs and workflows need no placement and no scheduler service here"
-NO_ECHO = "there is no conversation component in this version"
 NO_WORKER = ("missing-", "no-id-", "start-no-name", "start-bad-id", "start-long-id", "raise-no-name")  # tests/workflow plays the others
 DIFFERENT = {
     "proxy/health-service": OUR_OWN,
     "proxy/reflection-service": OUR_OWN,
-    "conversation/alpha1": NO_ECHO,
-    "conversation/alpha2": NO_ECHO,
-    "conversation/alpha2-no-inputs": NO_ECHO,
-    "conversation/alpha2-empty-message": NO_ECHO,
-    "metadata/get": "one component less; no scheduler service",
-    "metadata/get-after": "one component less; no scheduler service",
+    "metadata/get": "no scheduler service",
+    "metadata/get-after": "no scheduler service",
 }
 ALONE_ROWS = (
     "InvokeActor", "GetActorState", "RegisterActorReminder", "ListActorReminders", "ScheduleJob", "GetJob", "DeleteJob", "ListJobs",
@@ -69,11 +64,11 @@ def granary(seen: Seen) -> Answer:
 
 
 def resources(setup: str, known: dict[str, str]) -> dict[str, str]:
-    """The setup's documents, a file each, without what there is not."""
+    """The setup's documents, a file each."""
     text = SETUPS[setup]["resources"].replace("value: bin.db", f"value: {known['<dir>']}/bin.db")
     for name, value in known.items():
         text = text.replace(name, value)
-    parts = [part for part in text.split("\n---\n") if part.strip() and "type: conversation." not in part]
+    parts = [part for part in text.split("\n---\n") if part.strip()]
     return {f"{number}.yaml": part for number, part in enumerate(parts)}
 
 
