@@ -223,6 +223,8 @@ def check(plan: Plan) -> list[Problem]:
         try:
             cls = registry.load(resource.type, resource.version)
         except registry.UnknownComponent as error:
+            if registry.has_socket(resource.type):
+                continue  # a pluggable component checks its metadata itself
             problems.append(Problem(f"{error}{error.hint}", where=resource.type_at))
             continue
         except ImportError as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from edge.component import Component
@@ -56,6 +58,17 @@ def _installed() -> None:
     for point in entry_points(group=GROUP):
         type_, _, version = point.name.partition("/")
         _ADDED.setdefault(f"{type_.lower()}/{version.lower() or 'v1'}", point.value)
+
+
+def sockets() -> Path:
+    """Where pluggable components have their sockets."""
+    return Path(os.environ.get("DAPR_COMPONENTS_SOCKETS_FOLDER") or "/tmp/dapr-components-sockets")
+
+
+def has_socket(type_: str) -> bool:
+    """Whether there is a socket of that type's name, whatever stands behind it."""
+    name = type_.lower().partition(".")[2]
+    return any(path.stem.lower() == name and path.is_socket() for path in sockets().glob("*"))
 
 
 def known() -> Iterator[str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from edge import registry
 from edge.app import App, Parts
 from edge.blocks.acceptance import accept
 from edge.component import Context
@@ -133,11 +134,10 @@ async def _start(
 
 async def _discover() -> None:
     """Pluggable components, where their folder of sockets is."""
-    folder = os.environ.get("DAPR_COMPONENTS_SOCKETS_FOLDER") or "/tmp/dapr-components-sockets"
-    if await asyncio.to_thread(os.path.isdir, folder):
+    if await asyncio.to_thread(registry.sockets().is_dir):
         from components._pluggable import discover  # gRPC, for those who have any
 
-        await discover(os.environ)
+        await discover(registry.sockets())
 
 
 def _lender(settings: DaemonSettings, data: DataDir, tasks: Tasks, database: Database, ids: list[str]) -> Callable[[Resource], Context]:

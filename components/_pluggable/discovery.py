@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,14 @@ from edge.rpc.client import Channel, Target
 from edge.rpc.status import RpcError
 
 log = logging.getLogger("pluggable-components-discovery")
-VARIABLE, FOLDER = "DAPR_COMPONENTS_SOCKETS_FOLDER", "/tmp/dapr-components-sockets"
 REFLECTION = ("grpc.reflection.v1alpha", "grpc.reflection.v1")
 PREFIX = "dapr.proto.components.v1."
 KINDS = {"StateStore": "state", "PubSub": "pubsub", "InputBinding": "bindings", "OutputBinding": "bindings", "SecretStore": "secretstores"}
 PATIENCE = 5.0
 
 
-async def discover(environ: Mapping[str, str]) -> list[str]:
+async def discover(folder: Path) -> list[str]:
     """Make the components behind the folder's sockets known to the registry; their types. A folder that is not there has none."""
-    folder = Path(environ.get(VARIABLE) or FOLDER)
     sockets = await asyncio.to_thread(_sockets, folder)
     found = await asyncio.gather(*(_services(path) for path in sockets))
     types: list[str] = []

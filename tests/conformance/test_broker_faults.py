@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness import free_port
+from tests.apps import Answer, ScriptedApp
+from tests.harness import Sidecar, component, free_port
 from tests.harness_brokers import NATS, RABBIT, Nats, Rabbit
 from tests.harness_components import Sink, opened
 from tests.harness_mqtt import until
@@ -208,3 +209,33 @@ async def test_redis_makes_a_lost_group_again_and_says_what_it_refuses(tmp_path:
         await plain.set("taken", "x")
         with pytest.raises(ComponentError, match="redis streams: error from publish: WRONGTYPE"):
             await pubsub.publish(Message("taken", b"3"))
+
+
+@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+async def test_a_killed_sidecar_and_a_killed_broker_lose_nothing(tmp_path: Path) -> None:
+    broker = RedisBroker(tmp_path / "broker")
+    subscribed = {("GET", "/dapr/subscribe"): Answer.json([{"pubsubname": "bus", "topic": "t", "route": "/t"}])}
+    async with ScriptedApp(subscribed, default=Answer(200)) as app:
+        one = Sidecar(tmp_path, app_port=app.port, resources={"c.yaml": component("bus", broker.type, broker.raw)})
+
+        async def restart() -> None:
+            one.kill()
+            await asyncio.to_thread(one.start)
+
+        accepted: list[int] = []
+        try:
+            for step in (broker.start, restart, broker.kill, restart, broker.start):
+                for _ in range(30):
+                    answer = await asyncio.to_thread(one.call, "POST", "/v1.0/publish/bus/t", {"n": len(accepted)}) if one.process else None
+                    accepted += [len(accepted)] if answer is not None and answer.status == 204 else []
+                    if answer is None:
+                        await asyncio.to_thread(one.start)
+                await step()
+            await app.until(lambda: {seen.json()["data"]["n"] for seen in app.on("/t")} >= set(accepted), 60)
+        finally:
+            one.kill()
+            broker.server.stop()
+
+    firsts = list(dict.fromkeys(seen.json()["data"]["n"] for seen in app.on("/t")))
+    assert len(accepted) >= 140
+    assert firsts == sorted(firsts)

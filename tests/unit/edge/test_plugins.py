@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,3 +30,15 @@ def test_an_entry_point_is_a_component(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(registry.UnknownComponent):
         registry.load("state.plugged", "v3")
     sys.modules.pop("plugged")
+
+
+def test_a_type_with_a_socket_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="plug-"))
+    monkeypatch.setenv("DAPR_COMPONENTS_SOCKETS_FOLDER", str(folder))
+    (folder / "Tube.txt").touch()
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(folder / "Tin.sock"))
+
+        assert registry.has_socket("state.tin")
+        assert not registry.has_socket("state.tube")
+    shutil.rmtree(folder)
