@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from components.pubsub._window import Window
+from components.pubsub._window import Window, end
 from edge.component import Deliver
 from edge.errors import Closed
 from edge.model import Message
@@ -51,8 +51,7 @@ class Consumer:
     async def close(self) -> None:
         """Nothing new; what is under way may end. A durable consumer stays with the server."""
         self._closed = True
-        for task in self._work:
-            task.cancel()
+        await end(*self._work)
         await self._window.close(GRACE)
         await self._detach()
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote_plus
 
-from components.pubsub._window import Window
+from components.pubsub._window import Window, end
 from edge.component import Deliver
 from edge.model import Message
 from edge.tasks import Tasks
@@ -65,9 +65,7 @@ class Consumer:
 
     async def close(self) -> None:
         """Nothing new; what is under way may end and is committed."""
-        for task in self._work:
-            task.cancel()
-        await asyncio.wait(self._work)
+        await end(*self._work)
         await self._window.close(GRACE)
         consumer, self._consumer = self._consumer, None
         if consumer is not None:

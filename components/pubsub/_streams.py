@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from components._redis import Client
-from components.pubsub._window import Window
+from components.pubsub._window import Window, end
 from edge.component import Deliver
 from edge.errors import ComponentError, Unavailable
 from edge.model import Message
@@ -63,15 +63,12 @@ class Reader:
         """Read nothing more; deliveries under way may end and are acknowledged if the server is there."""
         self._closed = True
         readers = [task for task in self._work if task is not self._acknowledger]
-        for task in readers:
-            task.cancel()
-        await asyncio.wait(readers)
+        await end(*readers)
         await self._window.close(GRACE)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORD):
                 await self._quiet.wait()
-        self._acknowledger.cancel()
-        await asyncio.wait([self._acknowledger])
+        await end(self._acknowledger)
 
     # --- reading
     async def _read(self) -> None:

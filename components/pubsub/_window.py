@@ -103,5 +103,14 @@ class Window:
             await asyncio.wait(tuple(self._tasks))
 
 
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks until they have ended: client libraries may take a cancellation for a broken connection and go on."""
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=0.2)
+
+
 def _number(item: _Item) -> int:
     return item.number

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from components.pubsub._kafka import Consumer
 from components.pubsub._outgoing import Outgoing
+from components.pubsub._window import end
 from edge.component import Context, Deliver, Feature, Unsubscribe
 from edge.errors import Closed, ComponentError, Invalid, Unavailable
 from edge.model import Message
@@ -102,8 +103,7 @@ class PubSub:
         self._tasks = None
         await asyncio.gather(*(consumer.close() for consumer in list(self._consumers)))
         self._out.close()
-        self._living.cancel()
-        await asyncio.wait([self._living])
+        await end(self._living)
         if self._producer is not None:
             with contextlib.suppress(Exception):  # the cluster may be gone
                 async with asyncio.timeout(2):

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from components.pubsub._amqp import Consumer, Topology, published
 from components.pubsub._outgoing import Outgoing
+from components.pubsub._window import end
 from edge.component import Context, Deliver, Feature, Unsubscribe
 from edge.errors import Closed, ComponentError, Invalid, Unavailable
 from edge.model import Message
@@ -106,8 +107,7 @@ class PubSub:
         self._tasks = None
         await asyncio.gather(*(consumer.close() for consumer in list(self._consumers)))
         self._out.close()
-        self._living.cancel()
-        await asyncio.wait([self._living])
+        await end(self._living)
 
     def unhealthy(self) -> str | None:
         return self._trouble

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from components._redis import Client, RedisFields
 from components.pubsub._outgoing import fail
 from components.pubsub._streams import Reader, Settings
+from components.pubsub._window import end
 from edge import gojson
 from edge.component import Context, Deliver, Feature, Unsubscribe
 from edge.errors import Closed, ComponentError, Full, Unavailable
@@ -78,8 +79,7 @@ class PubSub:
             return
         self._tasks = None
         await asyncio.gather(*(reader.close() for reader in list(self._readers)))
-        self._publisher.cancel()
-        await asyncio.wait([self._publisher])
+        await end(self._publisher)
         for _, future in self._queue:
             fail(future, Closed(f"pubsub {self._context.name} is closed"))
         self._queue.clear()
