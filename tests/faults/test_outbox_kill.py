@@ -78,7 +78,7 @@ def run(folder: Path, app: ScriptedApp, own: bool, kills: int) -> None:
 @pytest.mark.parametrize("own", [True, False], ids=["own-file", "intents"])
 async def test_what_is_committed_is_told_and_nothing_else(own: bool, tmp_path: Path) -> None:
     async with ScriptedApp(default=Answer(200)) as app:
-        await asyncio.to_thread(run, tmp_path, app, own, 2)
+        await asyncio.to_thread(run, tmp_path, app, own, 1)
 
 
 @pytest.mark.slow
