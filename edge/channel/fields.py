@@ -19,6 +19,7 @@ NOT_FORWARDED = HOP_BY_HOP | {"host", "content-length", "destination-app-id", "u
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 PATH_SAFE = "/$&+,:;=@!'()*[]~%"
+ESCAPED_SAFE = "/$&+,:;=@~"
 ROUTE_SAFE = PATH_SAFE + "?#"
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 PLAIN_PATH = re.compile(r"[A-Za-z0-9\-_.~/$&+,:;=@!'()*\[\]%]*")
@@ -72,19 +73,17 @@ def method_target(path: str, query: str) -> str:
 
     path: `..` can't escape, `//` and a trailing `/` go. Raises ValueError for a broken escape.
     """
-    clean = _clean(path)
-    target = clean if "%" not in clean else _reescaped(clean)
-    target = quote(target, safe=PATH_SAFE, errors="surrogateescape")
-    return f"{target}?{query}" if query else target
+    target = _escaped(_clean(path))
+    return f"{target}?{query.partition('#')[0]}" if query else target
 
 
-def _reescaped(path: str) -> str:
-    """A path with escapes: as it is if nothing else in it has to be escaped, else without escapes but `%25`."""
-    if (wrong := BAD_ESCAPE.search(path)) is not None:
+def _escaped(path: str) -> str:
+    """As it is if nothing in it has to be escaped; else its meaning is escaped anew, with fewer characters left plain (Go's URL)."""
+    if "%" in path and (wrong := BAD_ESCAPE.search(path)) is not None:
         raise ValueError(f'invalid URL escape "{wrong[0]}"')
     if PLAIN_PATH.fullmatch(path):
         return path
-    return quote(unquote(path, errors="surrogateescape"), safe=PATH_SAFE.replace("%", ""), errors="surrogateescape")
+    return quote(unquote(path, errors="surrogateescape"), safe=ESCAPED_SAFE, errors="surrogateescape")
 
 
 def _clean(path: str) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from edge.app import App, AppRefused, AppUnavailable, Callback
+from edge.channel.fields import method_target
 from edge.channel.http import HttpChannel
 from edge.events import new_id
 from edge.model import BindingEvent, BulkTopicEvent, ConfigItem, InvokeRequest, Message, Status, TopicEvent
@@ -397,3 +398,26 @@ def test_callback_goes_out_as_given() -> None:
         return [name for name, _ in server.seen[0].headers]
 
     assert talk(script) == ["Host", "User-Agent", "Content-Length", "Content-Type", "X-Bee", "Accept-Encoding"]
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "target"),
+    [
+        ("m/x", "", "/m/x"),
+        ("m/a*b(c)!", "", "/m/a*b(c)!"),
+        ("m/a b*(c)", "", "/m/a%20b%2A%28c%29"),
+        ("m/a%25b", "", "/m/a%25b"),
+        ("m/a%25b|c", "", "/m/a%25b%7Cc"),
+        ("m/\udcff", "", "/m/%FF"),
+        ("m", "a=b&c=%zz", "/m?a=b&c=%zz"),
+        ("m", "a=b#c", "/m?a=b"),
+    ],
+)
+def test_a_methods_path_is_escaped_as_gos_url_does(path: str, query: str, target: str) -> None:
+    assert method_target(path, query) == target
+
+
+@pytest.mark.parametrize(("path", "wrong"), [("a%b", "%b"), ("a%", "%"), ("a%zzc", "%zz")])
+def test_a_broken_escape_in_a_methods_path_is_refused(path: str, wrong: str) -> None:
+    with pytest.raises(ValueError, match=f'invalid URL escape "{wrong}"'):
+        method_target(path, "")
