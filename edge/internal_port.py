@@ -75,7 +75,9 @@ class InternalPort:
 
     async def renewed(self, credentials: Credentials) -> None:
         """The app has a new certificate."""
-        self._mesh.trust(self._app, credentials.client())
+        from edge.identity.ca import identity_in  # cryptography is here already
+
+        self._mesh.trust(self._app, credentials.client(), identity_in(credentials.chain.encode()))
         await self.listen(credentials.server())
 
     async def close(self) -> None:

@@ -136,9 +136,17 @@ class Authority:
 def identity_of(file: Path) -> Identity:
     """Whose certificate that is. Raises IdentityError."""
     try:
-        leaf = x509.load_pem_x509_certificate(file.read_bytes())
+        return identity_in(file.read_bytes(), str(file))
+    except OSError as error:
+        raise IdentityError(f"{file} is no certificate of an app: {error.strerror}") from None
+
+
+def identity_in(pem: bytes, file: str = "the certificate") -> Identity:
+    """Whose certificate that text is. Raises IdentityError."""
+    try:
+        leaf = x509.load_pem_x509_certificate(pem)
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, x509.ExtensionNotFound) as error:
+    except (ValueError, x509.ExtensionNotFound) as error:
         raise IdentityError(f"{file} is no certificate of an app: {error}") from None
     for url in names.get_values_for_type(x509.UniformResourceIdentifier):
         if (identity := Identity.parse(url)) is not None:

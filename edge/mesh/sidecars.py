@@ -44,6 +44,7 @@ class Mesh:
     ) -> None:
         self._apps, self.names, self._access, self._identity = apps, names, access, identity
         self._trusted: dict[str, ssl.SSLContext] = {}
+        self._certified: dict[str, Identity] = {}
         self._origin = Origin()
         self._remotes: Remotes | None = None
         self._links: dict[str, Any] = {}
@@ -55,7 +56,7 @@ class Mesh:
         request = replace(request, headers=self._origin.stamped(request.headers, app, app_id))
         if callee is not None or address is None:
             assert callee is not None
-            return await self.deliver(callee, self._identity(app), request)
+            return await self.deliver(callee, self._known_as(app), request)
         from edge.mesh import remote  # protobuf and HTTP/2 come with the first call of another sidecar
 
         try:
@@ -93,7 +94,7 @@ class Mesh:
         ids = (("dapr-caller-app-id", app.id), ("dapr-callee-app-id", app_id))
         callee = self.hosted(app_id, namespace)
         if callee is not None:
-            return self.hosted_target(callee, self._identity(app), method, ids)
+            return self.hosted_target(callee, self._known_as(app), method, ids)
         address = await self.names.resolve(app_id, namespace)
         return GrpcTarget(await self._connections().channel(app, address, app_id, namespace), ids)
 
@@ -124,9 +125,14 @@ class Mesh:
         return found
 
     # --- mutual TLS
-    def trust(self, app: App, context: ssl.SSLContext) -> None:
-        """From now on the app speaks to other sidecars with this certificate."""
+    def trust(self, app: App, context: ssl.SSLContext, identity: Identity | None = None) -> None:
+        """From now on the app speaks to other sidecars with this certificate, and is known by it to apps of this daemon."""
         self._trusted[app.id] = context
+        if identity is not None:
+            self._certified[app.id] = identity
+
+    def _known_as(self, app: App) -> Identity:
+        return self._certified.get(app.id) or self._identity(app)
 
     def _secured(self, app: App) -> ssl.SSLContext | None:
         found = self._trusted.get(app.id)
