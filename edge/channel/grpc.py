@@ -83,6 +83,8 @@ class GrpcChannel:
         fields = [*traces[-1:], *custom(batch.metadata), *self._token]
         ids = [id_ for id_, _ in batch.entries if id_ not in left_out]
         found = {id_: Delivery(Status.RETRY, reason) for id_, reason in left_out.items()}
+        if not ids:
+            return found
         try:
             answer = await self._or_alpha("OnBulkTopicEvent", message, fields)
         except RpcError as error:
