@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from dataclasses import replace
 from typing import ClassVar
 from uuid import uuid4
 
@@ -67,7 +68,8 @@ class Resolver:
 
     async def open(self) -> None:
         """Open or create the file and its tables. Raises Unavailable, Full."""
-        self._database = Database(self._target.uri, self._target.options)
+        options = self._target.options  # a row is written every few seconds and means nothing after a power cut: no flush
+        self._database = Database(self._target.uri, replace(options, pragmas=("synchronous=NORMAL", *options.pragmas)))
         await self._database.start()
         await self._database.write(self._create)
         spawn = self._context.tasks.spawn
