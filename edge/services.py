@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -151,6 +152,7 @@ class Services:
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
             blocks.workflow = OnDemand(lambda: services.workflows(database, plan))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
+            blocks.metadata.sources.notes = lambda: notes(journal, database)
             meter(blocks)
             try:
                 yield services
@@ -206,6 +208,25 @@ class Services:
     def workers(self, app: App) -> int:
         """Workflow workers connected for an app."""
         return self.workflow.manager.engine.workers(app.id) if self.workflow is not None and self.workflow.started else 0
+
+
+def notes(journal: Journal, database: Database) -> dict[str, str]:
+    """What the metadata API adds to `extended`: the numbers of lanes where something waits or was given up, and a rescue."""
+    lanes = {
+        one.lane: {
+            "accepted": one.accepted,
+            "delivered": one.delivered,
+            "pending": one.pending,
+            "pendingBytes": one.pending_bytes,
+            "expired": one.expired,
+            "dead": one.dead,
+            "dropped": one.dropped,
+        }
+        for one in journal.stats()
+        if one.pending or one.dropped or one.expired or one.dead
+    }
+    found = {"edgedJournal": json.dumps(lanes, separators=(",", ":"))} if lanes else {}
+    return found | ({"edgedRescued": str(database.rescued)} if database.rescued is not None else {})
 
 
 def features(plan: Plan) -> list[str]:

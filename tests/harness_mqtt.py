@@ -123,6 +123,23 @@ def plain(port: int, client_id: str = "", **options: Any) -> Iterator[Plain]:
         client.close()
 
 
+def expect(broker: Broker, *filters: str) -> None:
+    """Make the session `watcher`, then stop the broker: from its next start on `watching` misses nothing, whoever connects first."""
+    broker.start()
+    with plain(broker.port, "watcher", clean=False) as peer:
+        for one in filters or ("#",):
+            peer.subscribe(one)
+    broker.stop()
+
+
+@contextmanager
+def watching(broker: Broker) -> Iterator[Plain]:
+    """Start a broker for which `expect` was called; the session's client."""
+    broker.start()
+    with plain(broker.port, "watcher", clean=False) as peer:
+        yield peer
+
+
 class Proxy:
     """A TCP proxy in the test's loop: `cut` closes every connection, `frozen` swallows bytes, `rate` is bytes per second (0 = any)."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.faults.disk import Disk, disk, needs_mounts
 from tests.harness import Sidecar, component
-from tests.harness_mqtt import Broker, mosquitto, needs_mosquitto, plain
+from tests.harness_mqtt import Broker, expect, mosquitto, needs_mosquitto, watching
 
 pytestmark = [needs_mounts, needs_mosquitto]
 PATH = "/v1.0/publish/wire/t?metadata.rawPayload=true"
@@ -36,6 +36,7 @@ def until(condition: Callable[[], bool], timeout: float = 15.0) -> float:
 
 def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
     with disk(tmp_path / "disk") as data, mosquitto(tmp_path, start=False) as broker:
+        expect(broker)
         one = sidecar(tmp_path, data, broker).start()
         try:
             statuses = publish(one, *range(20))
@@ -53,9 +54,7 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
             assert until(lambda: publish(one, 60)[60] == 204) < 5
             data.fill()
 
-            broker.start()
-            with plain(broker.port) as peer:
-                peer.subscribe("t")
+            with watching(broker) as peer:
                 accepted = {n for n, status in statuses.items() if status == 204} | {60}
                 until(lambda: accepted <= {int(m.payload.split()[0]) for m in peer.got})
             data.empty()
@@ -67,6 +66,7 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_read_only_disk_refuses_and_comes_back(tmp_path: Path) -> None:
     with disk(tmp_path / "disk") as data, mosquitto(tmp_path, start=False) as broker:
+        expect(broker)
         one = sidecar(tmp_path, data, broker).start()
         try:
             assert publish(one, 1) == {1: 204}
@@ -79,9 +79,7 @@ def test_a_read_only_disk_refuses_and_comes_back(tmp_path: Path) -> None:
             data.remount("rw")
             one.start()
             assert publish(one, 2) == {2: 204}
-            broker.start()
-            with plain(broker.port) as peer:
-                peer.subscribe("t")
+            with watching(broker) as peer:
                 until(lambda: {1, 2} <= {int(m.payload.split()[0]) for m in peer.got})
         finally:
             one.kill()
@@ -105,6 +103,7 @@ def test_a_first_start_on_a_full_disk_says_so(tmp_path: Path) -> None:
 
 def test_a_restart_on_a_full_disk_sends_what_is_there(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "2m") as data, mosquitto(tmp_path, start=False) as broker:
+        expect(broker)
         one = sidecar(tmp_path, data, broker).start()
         try:
             assert publish(one, 1) == {1: 204}
@@ -112,9 +111,7 @@ def test_a_restart_on_a_full_disk_sends_what_is_there(tmp_path: Path) -> None:
             data.fill()
             one.start()
             assert publish(one, 2) == {2: 507}
-            broker.start()
-            with plain(broker.port) as peer:
-                peer.subscribe("t")
+            with watching(broker) as peer:
                 until(lambda: [int(m.payload.split()[0]) for m in peer.got] == [1])
             data.empty()
             until(lambda: publish(one, 3) == {3: 204}, 5)

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.layer import SLOW, SYNC_ERROR, SYNCS, WRITE_ERROR, Layer, needs_cc
 from tests.faults.test_disk import PATH, publish, until
 from tests.harness import Sidecar, component
-from tests.harness_mqtt import mosquitto, needs_mosquitto, plain
+from tests.harness_mqtt import expect, mosquitto, needs_mosquitto, watching
 
 pytestmark = [needs_cc, needs_mosquitto]
 
@@ -28,6 +28,7 @@ def layered(folder: Path, url: str) -> tuple[Sidecar, Layer]:
 @pytest.mark.parametrize(("fault", "error"), [(WRITE_ERROR, errno.EIO), (SYNC_ERROR, errno.EIO), (WRITE_ERROR, errno.EROFS)])
 def test_failing_writes_refuse_until_they_work_again(fault: int, error: int, tmp_path: Path) -> None:
     with mosquitto(tmp_path, start=False) as broker:
+        expect(broker)
         one, layer = layered(tmp_path, broker.url)
         one.start()
         try:
@@ -41,9 +42,7 @@ def test_failing_writes_refuse_until_they_work_again(fault: int, error: int, tmp
             layer[fault] = 0
             assert until(lambda: publish(one, 4, size=10)[4] == 204) < 5
             statuses[4] = 204
-            broker.start()
-            with plain(broker.port) as peer:
-                peer.subscribe("t")
+            with watching(broker) as peer:
                 accepted = {n for n, status in statuses.items() if status == 204}
                 until(lambda: accepted <= {int(m.payload.split()[0]) for m in peer.got})
             one.kill()
@@ -56,6 +55,7 @@ def test_failing_writes_refuse_until_they_work_again(fault: int, error: int, tmp
 
 def test_syncs_of_two_seconds_hold_up_nothing_else(tmp_path: Path) -> None:
     with mosquitto(tmp_path, start=False) as broker:
+        expect(broker)
         one, layer = layered(tmp_path, broker.url)
         one.start()
         try:

@@ -14,7 +14,7 @@ import pytest
 from edge.blocks.pubsub import PublishOptions
 from edge.errors import EdgeError
 from tests.apps import Answer
-from tests.harness_mqtt import Broker, mosquitto, needs_mosquitto, plain, until
+from tests.harness_mqtt import Broker, expect, mosquitto, needs_mosquitto, plain, until, watching
 from tests.rig import JSON, Rig, rig
 
 Script = Callable[[Rig], Awaitable[Any]]
@@ -40,6 +40,7 @@ async def publish(made: Rig, topic: str, n: int, key: str = "", name: str = "wir
 @needs_mosquitto
 def test_a_full_journal_answers_507_and_when_to_come_again(tmp_path: Path) -> None:
     with mosquitto(tmp_path, start=False) as broker:
+        expect(broker)
 
         async def script(made: Rig) -> EdgeError:
             for n in range(3):
@@ -57,14 +58,13 @@ def test_a_full_journal_answers_507_and_when_to_come_again(tmp_path: Path) -> No
 @needs_mosquitto
 def test_a_topic_may_keep_only_its_last_value(tmp_path: Path) -> None:
     with mosquitto(tmp_path, start=False) as broker:
+        expect(broker)
 
         async def script(made: Rig) -> list[bytes]:
             for n in range(20):
                 await publish(made, "state/x", n)
                 await publish(made, "log", n)
-            broker.start()
-            with plain(broker.port) as peer:
-                peer.subscribe("#")
+            with watching(broker) as peer:
                 await until(lambda: made.pending() == 0)
                 await until(lambda: len(peer.got) >= 21)
                 return [m.payload for m in peer.got if m.topic == "state/x"]
@@ -78,13 +78,14 @@ def test_a_topic_may_keep_only_its_last_value(tmp_path: Path) -> None:
 @needs_mosquitto
 def test_alarms_overtake_a_backlog_of_telemetry(tmp_path: Path) -> None:
     with mosquitto(tmp_path, start=False) as broker:
+        expect(broker)
 
         async def script(made: Rig) -> list[str]:
             for topic in ("telemetry/1", "telemetry/2", "telemetry/3"):
                 await asyncio.gather(*(publish(made, topic, n) for n in range(200)))
             for n in range(20):
                 await publish(made, "alarms/fire", n)
-            with plain_after(broker) as peer:
+            with watching(broker) as peer:
                 await until(lambda: len(peer.got) >= 620, 20)
                 return [m.topic for m in peer.got]
 
@@ -94,30 +95,14 @@ def test_alarms_overtake_a_backlog_of_telemetry(tmp_path: Path) -> None:
     assert last_alarm < 300
 
 
-def plain_after(broker: Broker) -> Any:
-    """A subscriber that is there before edged finds the broker again."""
-    broker.start()
-    peer = plain(broker.port)
-
-    class Subscribed:
-        def __enter__(self) -> Any:
-            client = peer.__enter__()
-            client.subscribe("#")
-            return client
-
-        def __exit__(self, *error: Any) -> None:
-            peer.__exit__(*error)
-
-    return Subscribed()
-
-
 @needs_mosquitto
 def test_a_backlog_is_sent_at_its_rate_and_live_topics_do_not_wait(tmp_path: Path) -> None:
     with mosquitto(tmp_path, start=False) as broker:
+        expect(broker)
 
         async def script(made: Rig) -> tuple[float, int]:
             await asyncio.gather(*(publish(made, "old", n) for n in range(150)))
-            with plain_after(broker) as peer:
+            with watching(broker) as peer:
                 await until(lambda: len(peer.got) > 0, 20)
                 await publish(made, "live", 1)
                 await until(lambda: any(m.topic == "live" for m in peer.got), 20)

@@ -16,7 +16,7 @@ from edge.database import Database
 from edge.journal import Journal
 from edge.model import Message
 from tests.harness import component, sidecar
-from tests.harness_mqtt import mosquitto, needs_mosquitto, plain
+from tests.harness_mqtt import expect, mosquitto, needs_mosquitto, watching
 
 OUT = "out/mqtt/a"
 
@@ -141,6 +141,7 @@ def test_which_journal_is_asked_for(data: Path) -> None:
 @needs_mosquitto
 def test_a_running_sidecar_does_what_it_is_told(tmp_path: Path) -> None:
     with mosquitto(tmp_path, start=False) as broker:
+        expect(broker)
         wire = component("wire", "pubsub.mqtt3", {"url": broker.url, "consumerID": "told"})
         with sidecar(tmp_path / "run", resources={"wire.yaml": wire}) as one:
             data = tmp_path / "run" / "data"
@@ -148,13 +149,13 @@ def test_a_running_sidecar_does_what_it_is_told(tmp_path: Path) -> None:
                 assert one.call("POST", "/v1.0/publish/wire/a?metadata.rawPayload=true", b"%d" % n).status == 204
             rows = as_json(data, "ls")
             assert len(rows) == 5
+            told = json.loads(one.call("GET", "/v1.0/metadata").json()["extended"]["edgedJournal"])
+            assert (told["out/wire/a"]["accepted"], told["out/wire/a"]["pending"]) == (5, 5)
             run(data, "drop", str(rows[3]["seq"]))
             line = json.dumps(rows[0] | {"id": "new", "data": "Nw==", "topic": "b", "lane": "out/wire/b"})
             run(data, "import", "-", stdin=line)
 
-            broker.start()
-            with plain(broker.port) as peer:
-                peer.subscribe("#")
+            with watching(broker) as peer:
                 until = time.monotonic() + 20
                 while not {b"4", b"7"} <= set(peer.payloads()) and time.monotonic() < until:
                     time.sleep(0.02)
@@ -164,3 +165,4 @@ def test_a_running_sidecar_does_what_it_is_told(tmp_path: Path) -> None:
             assert [p for p in peer.payloads() if p != b"7"] == [b"0", b"1", b"2", b"4"]
             assert b"7" in peer.payloads()
             assert pending(data) == {"out/wire/a": 0, "out/wire/b": 0}
+            assert json.loads(one.call("GET", "/v1.0/metadata").json()["extended"]["edgedJournal"]).keys() == {"out/wire/a"}
