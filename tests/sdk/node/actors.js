@@ -51,7 +51,7 @@ class Counter extends AbstractActor {
 class Brief extends Counter {}
 
 async function actors() {
-  const actor = { actorIdleTimeout: "100ms", actorScanInterval: "50ms" };
+  const actor = { actorIdleTimeout: "2s", actorScanInterval: "50ms" };
   const logger = { level: LogLevel.Error };
   const clientOptions = { daprHost: "127.0.0.1", daprPort: ports.http, actor, logger };
   const server = new DaprServer({ serverHost: "127.0.0.1", serverPort: ports.app, clientOptions, logger });

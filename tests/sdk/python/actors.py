@@ -109,7 +109,7 @@ def proxy(id_: str, type_: str = "Kiln") -> Any:
 
 def configure() -> None:
     knot = ActorTypeConfig("Knot", reentrancy=ActorReentrancyConfig(True, 3))
-    brief = ActorTypeConfig("Brief", actor_idle_timeout=100 * MS)
+    brief = ActorTypeConfig("Brief", actor_idle_timeout=800 * MS)
     config = ActorRuntimeConfig(actor_type_configs=[knot, brief])
     ActorRuntime.set_actor_config(config)
 
