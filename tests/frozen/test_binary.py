@@ -7,16 +7,39 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import grpc
 import pytest
 
 from edge.version import VERSION
 from tests.budgets.process import memory, settled
 from tests.cli.edged import alive, until
-from tests.harness import ROOT, Sidecar, component, sidecar
+from tests.harness import ROOT, Sidecar, component, free_port, sidecar
 from tests.harness_mqtt import mosquitto, needs_mosquitto
 
+APP = """
+import os, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class App(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(b"[]")
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        with open(sys.argv[1], "a") as seen:
+            seen.write(self.path + " ")
+        self.answer(b"{}")
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["APP_PORT"])), App).serve_forever()
+"""
+RED = {"match": 'event.type == "red"', "path": "/red"}
 DIST = ROOT / "dist"
 FOLDER = DIST / "edged"
 ONE_FILE = DIST / f"edged-{VERSION}-{os.uname().machine}"
@@ -69,6 +92,35 @@ def test_every_command_is_in_it(name: str) -> None:
     done = run(name, "--help")
 
     assert done.returncode == 0 and "Usage" in done.stdout, done.stderr
+
+
+def test_routing_rules_and_grpc_work_in_it(tmp_path: Path) -> None:
+    rules = {
+        "apiVersion": "dapr.io/v2alpha1", "kind": "Subscription", "metadata": {"name": "s"},
+        "spec": {"pubsubname": "p", "topic": "t", "routes": {"rules": [RED], "default": "/other"}},
+    }  # fmt: skip
+    resources = {"p.yaml": component("p", "pubsub.in-memory"), "s.yaml": json.dumps(rules)}
+    seen = tmp_path / "seen"
+    with sidecar(
+        tmp_path, resources=resources, program=(str(FOLDER / "edged"), "run"), app_port=free_port(),
+        command=(sys.executable, "-c", APP, str(seen)),
+    ) as one:  # fmt: skip
+        one.wait("/v1.0/healthz")
+        one.call("POST", "/v1.0/publish/p/t?metadata.cloudevent.type=red", {"n": 1})
+        one.call("POST", "/v1.0/publish/p/t", {"n": 2})
+        until(lambda: seen.exists() and sorted(seen.read_text().split()) == ["/other", "/red"])
+        with grpc.insecure_channel(f"127.0.0.1:{one.grpc_port}") as channel:
+            call = channel.unary_unary("/dapr.proto.runtime.v1.Dapr/GetMetadata")
+            assert b"pubsub.in-memory" in call(b"", timeout=20)
+
+
+def test_the_bill_of_materials_names_what_is_frozen_in() -> None:
+    bill = json.loads((DIST / f"{ONE_FILE.name}.cdx.json").read_text())
+
+    parts = {part["name"]: part for part in bill["components"]}
+    assert {"python", "sqlite", "httptools", "orjson", "protobuf", "paho-mqtt", "cryptography"} <= set(parts)
+    assert not {"pytest", "mypy", "grpcio", "dapr"} & set(parts)
+    assert all(part.get("licenses") or part["hashes"] for part in parts.values())
 
 
 def test_under_the_name_daprd_it_is_daprd() -> None:
