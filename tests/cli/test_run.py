@@ -146,6 +146,17 @@ def test_under_the_name_daprd_it_takes_daprds_command_line(tmp_path: Path, daprd
         assert one.stop() == 0
 
 
+def test_the_flags_that_daprs_own_cli_gives_its_daprd_are_taken(tmp_path: Path, daprd: str) -> None:
+    given = "--app-channel-address 127.0.0.1 --app-max-concurrency -1 --app-protocol http --enable-profiling=false --profile-port 0 "
+    given += "--log-level info --max-body-size 4Mi --read-buffer-size 4Ki --app-health-probe-interval 0 --app-health-threshold 0 "
+    given += "--dapr-listen-addresses 127.0.0.1 --enable-api-logging=false --app-ssl=false"
+
+    with sidecar(tmp_path, program=(daprd,), resources={}, flags=given.split()) as one:
+        assert one.process is not None
+        assert one.call("PUT", "/v1.0/metadata/cliPID", b"1").status == 204
+        assert Path(f"/proc/{one.process.pid}/comm").read_text() in ("daprd\n", "python\n")
+
+
 def test_under_the_name_daprd_errors_and_version_are_daprds(daprd: str) -> None:
     version = subprocess.run([daprd, "--version"], capture_output=True, text=True, check=False)
     nameless = subprocess.run([daprd], capture_output=True, text=True, check=False, env={"HOME": "/nonexistent"})
