@@ -23,7 +23,9 @@ async def fill(file: Path, count: int) -> None:
     async with Database.open(file, DATABASE) as database, Journal.open(database) as journal:
         for first in range(0, count, AT_ONCE):
             lane = f"out/wire/t{first // AT_ONCE % TOPICS}"
-            await journal.put(lane, *(Message(lane[9:], b"%d" % n + b"x" * 100, id=f"m{n}") for n in range(first, first + AT_ONCE)))
+            await journal.put(
+                lane, *(Message(lane[9:], b"%d" % n + b"x" * 100, id=f"m{n}") for n in range(first, min(first + AT_ONCE, count)))
+            )
 
 
 def private_kib(pid: int) -> int:
