@@ -37,6 +37,7 @@ CATALOG: dict[str, str] = {
     "pubsub.jetstream/v1": "components.pubsub.jetstream:PubSub",
     "pubsub.kafka/v1": "components.pubsub.kafka:PubSub",
     "pubsub.mqtt3/v1": "components.pubsub.mqtt3:PubSub",
+    "pubsub.mqtt5/v1": "components.pubsub.mqtt5:PubSub",
     "pubsub.rabbitmq/v1": "components.pubsub.rabbitmq:PubSub",
     "pubsub.redis/v1": "components.pubsub.redis:PubSub",
     "pubsub.sqlite/v1": "components.pubsub.sqlite:PubSub",

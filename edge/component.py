@@ -197,6 +197,13 @@ class Sender(Protocol):
 
 
 @runtime_checkable
+class Typed(Protocol):
+    """Optional for a pub/sub component: its broker carries content types, so it is told those of raw payloads (True)."""
+
+    content_types: ClassVar[bool]
+
+
+@runtime_checkable
 class InputBinding(Component, Protocol):
     journal_in: ClassVar[bool]
 

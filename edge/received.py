@@ -14,7 +14,7 @@ from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from edge import gojson
-from edge.events import CLOUD_EVENT, OCTETS, SOURCE, TYPE, content_is, new_id
+from edge.events import CLOUD_EVENT, JSON, OCTETS, SOURCE, TYPE, content_is, data_field, new_id
 from edge.model import Message
 from edge.record import record
 
@@ -23,6 +23,8 @@ NO_TRACE = "00-00000000000000000000000000000000-0000000000000000-00"
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([.,]\d+)?(Z|[+-]\d\d:\d\d)")
 TRACEPARENT = re.compile(r"([0-9a-fA-F]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-fA-F]{2}(?:[0-9a-fA-F]{2})*)(-.*)?")
 MAX_TRACE_VERSION = 254
+CE = "ce-"
+BINARY = CE + "specversion"
 
 
 @record
@@ -40,6 +42,8 @@ def unwrap(message: Message, pubsub: str, topic: str, *, raw: bool) -> Received:
     """
     if raw:
         return _wrap_raw(message, pubsub, topic)
+    if message.metadata and BINARY in message.metadata:
+        return _assembled(message, pubsub, topic)
     if message.content_type is not None and content_is(message.content_type, OCTETS):
         return _binary_mode(message, message.content_type)
     event = gojson.read_object(message.data)
@@ -83,6 +87,23 @@ def _binary_mode(message: Message, content_type: str) -> Received:
     """CloudEvents binary mode: attributes in `ce_` metadata, the body is the data."""
     event: dict[str, Any] = {key.lower()[3:]: value for key, value in message.metadata.items() if key.lower().startswith("ce_")}
     return Received(message.data, event | {"data": message.data, "datacontenttype": content_type})
+
+
+def _assembled(message: Message, pubsub: str, topic: str) -> Received:
+    """An event that came in binary mode with `ce-` metadata (MQTT 5), as daprd's apps know events: in one JSON object."""
+    attributes = {key[len(CE) :]: value for key, value in message.metadata.items() if key.startswith(CE)}
+    attributes |= {"pubsubname": pubsub, "topic": topic}
+    content_type = message.content_type or JSON
+    attributes["datacontenttype"] = content_type
+    field = data_field(content_type) or data_field(JSON)
+    assert field is not None
+    try:
+        message.data.decode()
+    except UnicodeDecodeError:
+        field = data_field(OCTETS)
+        assert field is not None
+    body = b"{%b,%b" % (field(message.data), gojson.encode(attributes)[1:])
+    return Received(body, gojson.read_object(body))
 
 
 def _with_trace(event: dict[str, Any], metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
 VERSION_5 = 5
+OTHER_VERSION = (0x84, 1)
+"""The broker does not speak this version, as MQTT 5 and 3.1.1 say it."""
 REFUSED = 0x80
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who connects, and how. version: 4 = MQTT 3.1.1, 5. keep_alive and session_expiry: seconds; session_expiry, receive_maximum and
-    topic_alias_maximum are MQTT 5's.
+    """Who connects, and how. version: 4 = MQTT 3.1.1, 5. fallback: 3.1.1 will do for a broker that does not speak 5.
+
+    keep_alive and session_expiry: seconds; session_expiry and what follows it are MQTT 5's. Their 0 = not said.
     """
 
     broker: Broker
@@ -35,6 +38,8 @@ class Identity:
     session_expiry: int = 0
     receive_maximum: int = 0
     largest_packet: int = 0
+    topic_alias_maximum: int = 0
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class Greeting:
     largest_packet: int | None = None
     topic_alias_maximum: int = 0
     keep_alive: float | None = None
+    session_expiry: int | None = None
     maximum_qos: int = 2
     retain_available: bool = True
 
@@ -151,7 +157,7 @@ class Control:
         """One whole packet from the broker that is none of the fast ones. Raises ConnectionError when paho finds it wrong."""
         self._pipe.fed, self._pipe.taken = packet, 0
         if self._client.loop_read() and not self._greeting.done():
-            self._greeting.set_exception(Refused("the broker does not speak this version of MQTT"))
+            self._greeting.set_exception(Refused("the broker does not speak this version of MQTT", OTHER_VERSION[0]))
 
     async def connect(self) -> Greeting:
         """Say CONNECT; the broker's answer. Raises Refused."""
@@ -171,6 +177,8 @@ class Control:
             properties.ReceiveMaximum = self._identity.receive_maximum
         if self._identity.largest_packet:
             properties.MaximumPacketSize = self._identity.largest_packet
+        if self._identity.topic_alias_maximum:
+            properties.TopicAliasMaximum = self._identity.topic_alias_maximum
         return properties
 
     async def subscribe(self, wishes: Sequence[Wish]) -> list[tuple[int, str]]:
@@ -223,6 +231,7 @@ class Control:
                 largest_packet=getattr(properties, "MaximumPacketSize", None),
                 topic_alias_maximum=getattr(properties, "TopicAliasMaximum", 0),
                 keep_alive=getattr(properties, "ServerKeepAlive", None),
+                session_expiry=getattr(properties, "SessionExpiryInterval", None),
                 maximum_qos=getattr(properties, "MaximumQoS", 2),
                 retain_available=bool(getattr(properties, "RetainAvailable", 1)),
             )

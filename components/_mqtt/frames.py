@@ -56,6 +56,12 @@ def publish(topic: bytes, data: bytes, qos: int, mid: int, *, retain: bool = Fal
     return b"".join((bytes((head,)), varint(size), SHORT(len(topic)), topic, SHORT(mid) if qos else b"", properties, data))
 
 
+def publish_size(topic: int, data: int, qos: int, properties: int) -> int:
+    """Bytes of the whole PUBLISH, from those of its parts."""
+    size = 2 + topic + (2 if qos else 0) + properties + data
+    return 1 + len(varint(size)) + size
+
+
 def acknowledgement(kind: int, mid: int) -> bytes:
     """PUBACK, PUBREC, PUBREL or PUBCOMP that says yes."""
     return ACK(kind | 2 if kind == PUBREL else kind, 2, mid)

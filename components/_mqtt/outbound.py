@@ -14,6 +14,7 @@ from enum import Enum, auto
 
 from components._mqtt import frames
 from components._mqtt.control import Greeting
+from components._mqtt.packets5 import NONE, Block
 from edge.errors import Closed, ComponentError, Invalid, Unavailable
 
 FIRST_ID = 1024  # paho numbers SUBSCRIBE packets of a connection from 1
@@ -21,7 +22,11 @@ LAST_ID = 65535
 STRIKES = 2
 BYTES = (16 << 10, 256 << 10, 4 << 20)
 FAST_ANSWER, SLOW_ANSWER = 1.0, 4.0
-OVERHEAD = 16
+PACE = 256
+ALIAS_COST = 3
+"""Bytes of an alias in a packet: shorter topics gain nothing."""
+NO_MATCHING_SUBSCRIBERS = 0x10
+EMPTY = Block(NONE, 0.0)
 NOT_NOW = frozenset((0x80, 0x83, 0x93, 0x96, 0x97))
 """MQTT 5 reason codes that pass: unspecified, implementation specific, receive maximum, message rate, quota."""
 
@@ -37,27 +42,48 @@ class Stage(Enum):
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """One message. properties: its MQTT 5 block, made anew for each sending (the expiry interval shrinks). sent_at: loop time."""
+    """One message. properties: what MQTT 5 says beside it, None = nothing. sent_at: loop time. unheard: the broker knew no subscriber."""
 
     topic: bytes
     data: bytes
     qos: int
     retain: bool
     answer: asyncio.Future[None]
-    properties: Callable[[], bytes] | None = None
+    properties: Block | None = None
     stage: Stage = Stage.WAITING
     mid: int = 0
     sent_at: float = 0.0
     kills: int = 0
     forgotten: bool = False
+    unheard: bool = False
     size: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.size = len(self.topic) + len(self.data) + OVERHEAD
+        self.size = frames.publish_size(len(self.topic), len(self.data), self.qos, 0 if self.properties is None else self.properties.size)
 
-    def packet(self, *, dup: bool) -> bytes:
-        block = b"" if self.properties is None else self.properties()
-        return frames.publish(self.topic, self.data, self.qos, self.mid, retain=self.retain, dup=dup, properties=block)
+
+class Speech:
+    """How the present connection wants its PUBLISH packets: the version, the broker's limits, and the topic aliases given so far."""
+
+    def __init__(self, greeting: Greeting, *, five: bool, now: Callable[[], float]) -> None:
+        self._five, self._now = five, now
+        self._qos, self._retain = greeting.maximum_qos, greeting.retain_available
+        self._free = greeting.topic_alias_maximum
+        self._aliases: dict[bytes, int] = {}
+        self.largest = greeting.largest_packet or frames.LARGEST
+
+    def packet(self, flight: Flight, *, dup: bool = False) -> bytes:
+        """The PUBLISH packet. The broker's highest QoS and its word on retained messages win over the flight's (MQTT 5 §3.2.2.3)."""
+        qos, retain, topic, block = min(flight.qos, self._qos), flight.retain and self._retain, flight.topic, b""
+        if self._five:
+            alias = self._aliases.get(topic, 0)
+            if alias:
+                topic = b""
+            elif self._free and len(topic) > ALIAS_COST and flight.size + ALIAS_COST <= self.largest:
+                self._aliases[topic] = alias = len(self._aliases) + 1
+                self._free -= 1
+            block = (flight.properties or EMPTY)(self._now(), alias)
+        return frames.publish(topic, flight.data, qos, flight.mid, retain=retain, dup=dup, properties=block)
 
 
 class Outbound:
@@ -68,6 +94,7 @@ class Outbound:
         self._asked_window = self._window = window
         self._bytes = BYTES[1]
         self._used = 0
+        self._speech: Speech | None = None
         self._largest = frames.LARGEST
         self._flights: dict[int, Flight] = {}
         self._queue: deque[Flight] = deque()
@@ -135,8 +162,13 @@ class Outbound:
         if flight.stage is Stage.RELEASED:
             self._send(frames.acknowledgement(frames.PUBREL, flight.mid))
             return
-        self._send(flight.packet(dup=flight.stage is Stage.SENT))
+        self._send(self.packet(flight, dup=flight.stage is Stage.SENT))
         flight.stage, flight.sent_at = Stage.SENT, self._loop.time()
+
+    def packet(self, flight: Flight, *, dup: bool = False) -> bytes:
+        """A flight's PUBLISH for the present connection."""
+        assert self._speech is not None
+        return self._speech.packet(flight, dup=dup)
 
     def _next_id(self) -> int:
         while True:
@@ -149,12 +181,13 @@ class Outbound:
         self._used -= flight.size
 
     # --- the connection
-    def connected(self, send: Callable[[bytes], None], greeting: Greeting) -> None:
-        """Send again, in order, what the last connection left unanswered, then what waits."""
+    def connected(self, send: Callable[[bytes], None], greeting: Greeting, *, five: bool = False) -> None:
+        """Send again, in order, what the last connection left unanswered, then what waits. five: the connection is MQTT 5."""
         self._send = send
+        self._speech = Speech(greeting, five=five, now=self._loop.time)
         self._answered = False
         self._window = min(self._asked_window, greeting.receive_maximum or self._asked_window)
-        self._largest = greeting.largest_packet or frames.LARGEST
+        self._largest = self._speech.largest
         again = [flight for flight in self._flights.values() if not flight.forgotten]
         self._flights.clear()
         self._used = 0
@@ -208,6 +241,7 @@ class Outbound:
             if self._send is not None:
                 self._send(frames.acknowledgement(frames.PUBREL, mid))
             return
+        flight.unheard = code == NO_MATCHING_SUBSCRIBERS
         self._drop(flight)
         self._adapt(self._loop.time() - flight.sent_at)
         _settle(flight, None if code < 0x80 else refusal(code, reason, flight.topic.decode(errors="replace")))
@@ -221,7 +255,7 @@ class Outbound:
         if took > SLOW_ANSWER:
             self._bytes = max(self._bytes // 2, BYTES[0])
         elif took < FAST_ANSWER and self._bytes < BYTES[2]:
-            self._bytes += OVERHEAD << 4
+            self._bytes += PACE
 
 
 def refusal(code: int, reason: str, topic: str) -> ComponentError:

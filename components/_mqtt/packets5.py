@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from struct import Struct, error
 
@@ -10,6 +11,7 @@ from components._mqtt.frames import Malformed, read_varint, varint
 FORMAT, EXPIRY, CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION = 0x01, 0x02, 0x03, 0x08, 0x09
 SUBSCRIPTION, ALIAS, REASON, USER = 0x0B, 0x23, 0x1F, 0x26
 SHORT, LONG = Struct("!H"), Struct("!I")
+EXPIRES, ALIASED = Struct("!BI").pack, Struct("!BH").pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +32,42 @@ EMPTY = b"\x00"
 NONE = Properties()
 
 
-def build(properties: Properties) -> bytes:
-    """The block with its length."""
+class Block:
+    """The property block of one message, made anew for each sending: the expiry interval shrinks, and an alias is the connection's.
+
+    now: loop time at which `properties.expiry` was right. size: in bytes with its length, without an alias. Raises Malformed.
+    """
+
+    __slots__ = ("_fixed", "_until", "size")
+
+    def __init__(self, properties: Properties, now: float) -> None:
+        self._fixed = _fixed(properties)
+        self._until = None if properties.expiry is None else now + properties.expiry
+        self.size = len(self(now))
+
+    def __call__(self, now: float, alias: int = 0) -> bytes:
+        """At that loop time. An interval that is over stays 1 s: 0 means "for ever" to some brokers."""
+        out = b""
+        if self._until is not None:
+            out = EXPIRES(EXPIRY, min(max(math.ceil(self._until - now), 1), 0xFFFFFFFF))
+        if alias:
+            out += ALIASED(ALIAS, alias)
+        return varint(len(out) + len(self._fixed)) + out + self._fixed
+
+
+def _fixed(properties: Properties) -> bytes:
+    """What is the same at each sending."""
     out = bytearray()
     if properties.text:
         out += bytes((FORMAT, 1))
-    if properties.expiry is not None:
-        out += bytes((EXPIRY,)) + LONG.pack(min(properties.expiry, 0xFFFFFFFF))
     for code, text in ((CONTENT_TYPE, properties.content_type), (RESPONSE_TOPIC, properties.response_topic)):
         if text:
             out += bytes((code,)) + _counted(text.encode())
     if properties.correlation:
         out += bytes((CORRELATION,)) + _counted(properties.correlation)
-    if properties.alias:
-        out += bytes((ALIAS,)) + SHORT.pack(properties.alias)
     for name, value in properties.user:
         out += bytes((USER,)) + _counted(name.encode()) + _counted(value.encode())
-    return varint(len(out)) + bytes(out)
+    return bytes(out)
 
 
 def _counted(data: bytes) -> bytes:
@@ -114,6 +135,8 @@ REASONS = {
     0x10: "No matching subscribers",
     0x80: "Unspecified error",
     0x83: "Implementation specific error",
+    0x93: "Receive Maximum exceeded",
+    0x96: "Message rate too high",
     0x87: "Not authorized",
     0x90: "Topic name invalid",
     0x91: "Packet identifier in use",

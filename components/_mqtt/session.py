@@ -12,11 +12,11 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components._mqtt import frames, packets5
 from components._mqtt.address import NO_CERTIFICATES, Certificates, tls_context
-from components._mqtt.control import REFUSED, VERSION_5, Identity, Refused, Wish, load_paho
+from components._mqtt.control import OTHER_VERSION, REFUSED, VERSION_5, Greeting, Identity, Refused, Wish, load_paho
 from components._mqtt.inbound import Inbound, Subscriber
 from components._mqtt.link import Link
 from components._mqtt.outbound import Flight, Outbound
@@ -39,8 +39,6 @@ MOST_TOPICS = 1024
 
 Make = Callable[[str, bytes, bool, packets5.Properties], Message]
 """A message of topic, payload, retained and (MQTT 5) properties, in the words of the component."""
-Block = Callable[[], bytes]
-"""Builds a message's MQTT 5 properties for one sending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,7 @@ class Session:
         self._outbound: Outbound
         self._inbound = Inbound(self._acknowledge, self._hold)
         self._topics: dict[str, bytes] = {}
+        self._aliases: dict[int, str] = {}
         self._trouble: str | None = "not connected yet"
         self._ends: deque[float] = deque(maxlen=RIVAL_ENDS)
         self._closed = False
@@ -105,6 +104,11 @@ class Session:
             return None
         return f"another client seems to use the client id {self._identity.client_id} too (give one of them another consumerID)"
 
+    @property
+    def version(self) -> int:
+        """Of MQTT: 5, or 4 = 3.1.1 (asked for, or fallen back to)."""
+        return self._identity.version
+
     # --- connecting
     async def _live(self) -> None:
         await load_paho()
@@ -121,6 +125,7 @@ class Session:
             link = await Link.open(self._identity, self, self._tls)
         except (OSError, Refused) as error:
             self._down(_words(error))
+            self._fall_back(error)
             return 0.0
         began = self._loop.time()
         try:
@@ -141,9 +146,17 @@ class Session:
             self._down(link.reason)
         return lasted
 
+    def _fall_back(self, error: Exception) -> None:
+        """A broker that does not speak MQTT 5 is asked in 3.1.1 from now on, where the settings allow it."""
+        if self._identity.version == VERSION_5 and self._identity.fallback and getattr(error, "code", 0) in OTHER_VERSION:
+            log.warning("%s does not speak MQTT 5: going on with 3.1.1", self._identity.broker)
+            self._identity = replace(self._identity, version=4)
+
     async def _use(self, link: Link) -> None:
         """Bring a fresh connection to work: subscriptions, then what waits to be sent."""
+        self._check(link.greeting)
         self._link = link
+        self._aliases.clear()
         self._inbound.connected(session_present=link.greeting.session_present)
         wishes = [Wish(topic_filter, qos) for topic_filter, qos in self._inbound.filters.items()]
         for start in range(0, len(wishes), SUBSCRIBE_BATCH):
@@ -151,10 +164,18 @@ class Session:
             self._report(batch, await link.subscribe(batch))
         if self._outbound.probing:
             await link.ping()
-        self._outbound.connected(link.send, link.greeting)
+        self._outbound.connected(link.send, link.greeting, five=self._identity.version == VERSION_5)
         if self._trouble is not None:
             log.info("Connected to %s as %s", self._identity.broker, self._identity.client_id)
         self._trouble = None
+
+    def _check(self, greeting: Greeting) -> None:
+        """What the broker grants less of than was asked for. Raises Refused where that cannot do."""
+        if not greeting.maximum_qos:
+            raise Refused("the broker takes QoS 0 only, so nothing would be sure to arrive")
+        kept, asked = greeting.session_expiry, self._identity.session_expiry
+        if kept is not None and kept < asked and self._trouble is not None:
+            log.warning("%s keeps a session for %d s only, asked for were %d", self._identity.broker, kept, asked)
 
     def _report(self, wishes: Sequence[Wish], answers: Sequence[tuple[int, str]]) -> None:
         for wish, (code, reason) in zip(wishes, answers, strict=False):
@@ -175,8 +196,10 @@ class Session:
         self._trouble = reason
 
     # --- out
-    async def publish(self, message: Message, qos: int, *, retain: bool, properties: Block | None = None) -> None:
+    async def publish(self, message: Message, qos: int, *, retain: bool, properties: packets5.Properties = packets5.NONE) -> bool:
         """Return when the broker has the message: QoS 1 at PUBACK, 2 at PUBCOMP; QoS 0 when it was handed to a live connection.
+
+        False: the broker says that nobody is subscribed to that topic now (MQTT 5; not all say it).
 
         QoS 1 and 2 wait as long as the broker is away and are sent first thing when it is back: a caller with less patience cancels,
         and the message is not sent again. Raises Invalid (never possible), Unavailable (QoS 0 offline, broker says later), Closed.
@@ -185,15 +208,16 @@ class Session:
         if not qos:
             link = self._throw(flight)
             await link.room()
-            return
+            return True
         self._outbound.publish(flight)
         try:
             await flight.answer
         except asyncio.CancelledError:
             self._outbound.forget(flight)
             raise
+        return not flight.unheard
 
-    def send(self, message: Message, qos: int, *, retain: bool, properties: Block | None = None) -> asyncio.Future[None]:
+    def send(self, message: Message, qos: int, *, retain: bool, properties: packets5.Properties = packets5.NONE) -> asyncio.Future[None]:
         """`publish` for many: on the wire at once, the future ends as `publish` would. Raises Unavailable offline or with a full window."""
         flight = self._flight(message, qos, retain, properties)
         if not qos:
@@ -205,17 +229,21 @@ class Session:
             self._outbound.publish(flight)
         return flight.answer
 
-    def _flight(self, message: Message, qos: int, retain: bool, properties: Block | None) -> Flight:
+    def _flight(self, message: Message, qos: int, retain: bool, properties: packets5.Properties) -> Flight:
         if self._closed:
             raise Closed("the MQTT session is closed")
+        try:
+            block = None if properties is packets5.NONE else packets5.Block(properties, self._loop.time())
+        except (frames.Malformed, UnicodeEncodeError) as error:
+            raise Invalid(f"the message's metadata are no MQTT 5 properties: {error}") from None
         future: asyncio.Future[None] = self._loop.create_future()
-        return Flight(self._topic(message.topic), message.data, qos, retain, future, properties)
+        return Flight(self._topic(message.topic), message.data, qos, retain, future, block)
 
     def _throw(self, flight: Flight) -> Link:
         if self._link is None or self._trouble is not None:
             raise Unavailable(f"no connection with the broker, and a QoS 0 message does not wait for one: {self._trouble}")
         self._outbound.check_size(flight)
-        self._link.send(flight.packet(dup=False))
+        self._link.send(self._outbound.packet(flight))
         return self._link
 
     def _topic(self, topic: str) -> bytes:
@@ -282,8 +310,18 @@ class Session:
         properties = packets5.NONE
         if self._identity.version == VERSION_5:
             properties, body = packets5.read(packet, body)
+            if properties.alias:
+                topic = self._aliased(topic, properties.alias)
         message = self._settings.make(topic, packet[body:end], bool(first & 1), properties)
         self._inbound.take(message, mid, qos, dup=bool(first & 8))
+
+    def _aliased(self, topic: str, alias: int) -> str:
+        if topic:
+            self._aliases[alias] = topic
+            return topic
+        if alias not in self._aliases:
+            raise frames.Malformed(f"topic alias {alias} was never given")
+        return self._aliases[alias]
 
     def on_acknowledged(self, kind: int, packet: bytes, start: int, end: int) -> None:
         """PUBACK, PUBREC, PUBREL or PUBCOMP."""

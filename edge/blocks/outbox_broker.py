@@ -22,6 +22,7 @@ from edge.crash import reach
 from edge.errors import Closed, ComponentError, Unavailable
 from edge.journal import REMEMBER, Entry, Journal
 from edge.journal.keeping import keeping
+from edge.journal.ttl import aged
 from edge.model import Message
 from edge.tasks import Tasks
 
@@ -293,19 +294,20 @@ class Broker:
         return sorted(self._ready, key=lambda name: -self._keeping.priority(name[cut:]))
 
     def _send_all(self, lane: Lane, entries: list[Entry]) -> None:
-        now = self._loop.time()
+        now, age = self._loop.time(), self._journal.age_now()
         for at, entry in enumerate(entries):
-            if not self._start(Send(lane, entry.message, entry, None, now)):
+            message = aged(entry, age)
+            if not self._start(Send(lane, message, entry, None, now)):
                 self._ready[lane.name] = None
                 self._journal.release(*entries[at + 1 :])
-                self._probe(lane, entry)
+                self._probe(lane, entry, message)
                 return
 
-    def _probe(self, lane: Lane, entry: Entry) -> None:
+    def _probe(self, lane: Lane, entry: Entry, message: Message) -> None:
         """No connection: one message waits for it, then all lanes go on."""
         self._offline = True
-        publishing = self._loop.create_task(self._target.publish(entry.message))
-        self._take_off(Send(lane, entry.message, entry, None, self._loop.time()), publishing)
+        publishing = self._loop.create_task(self._target.publish(message))
+        self._take_off(Send(lane, message, entry, None, self._loop.time()), publishing)
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)

@@ -15,7 +15,7 @@ from edge import errors
 from edge.app import App, Part, Parts
 from edge.blocks.retries import PolicyOf, no_policy
 from edge.blocks.scopes import PUBLISH, topic_allowed
-from edge.component import Feature
+from edge.component import Feature, Typed
 from edge.errors import ComponentError, EdgeError, Full, ResourceInfo
 from edge.events import NO_TRACE_CONTEXT, Envelope, EventError, LocalTime, Trace, new_id, raw_payload
 from edge.model import NO_METADATA, Message
@@ -78,7 +78,7 @@ class Outbox(Protocol):
 class Route:
     """What publishing of one app to one topic needs, found once. wire_topic: as the broker sees it (with the namespace if scoped)."""
 
-    __slots__ = ("allowed", "envelope", "part", "policy", "topic", "wire_topic")
+    __slots__ = ("allowed", "envelope", "part", "policy", "topic", "typed", "wire_topic")
 
     def __init__(self, app: App, part: Part, topic: str, policy: Policy | None, now: LocalTime) -> None:
         self.part, self.topic, self.policy = part, topic, policy
@@ -86,6 +86,11 @@ class Route:
         self.allowed = topic_allowed(part.properties, PUBLISH, app.id, topic)
         native = Feature.MESSAGE_TTL in part.component.features
         self.envelope = Envelope(part.name, topic, app.id, now, native_ttl=native)
+        self.typed = isinstance(part.component, Typed)
+
+    def told(self, content_type: str) -> str | None:
+        """What a broker that carries content types is told of a raw payload."""
+        return content_type or None if self.typed else None
 
 
 class PubSubService:
@@ -133,7 +138,7 @@ class PubSubService:
         """
         route = self.lookup(app, name, topic, options.metadata)
         if options.metadata and self._raw(route, options.metadata):
-            message = Message(route.wire_topic, data, options.metadata, id=new_id())
+            message = Message(route.wire_topic, data, options.metadata, route.told(options.content_type), new_id())
         else:
             message = self._wrapped(app, route, data, options)
         if not route.allowed:
@@ -155,7 +160,7 @@ class PubSubService:
         messages = []
         for entry in entries:
             if raw:
-                messages.append(Message(route.wire_topic, entry.data, entry.metadata, id=new_id()))
+                messages.append(Message(route.wire_topic, entry.data, entry.metadata, route.told(entry.content_type), new_id()))
             else:
                 one = PublishOptions(entry.content_type, entry.metadata, options.traceparent, options.tracestate)
                 messages.append(self._wrapped(app, route, entry.data, one))

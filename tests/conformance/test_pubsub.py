@@ -42,6 +42,16 @@ def test_sqlite(scenario: str, tmp_path: Path) -> None:
 
 @needs_mosquitto
 @pytest.mark.mosquitto
+@pytest.mark.parametrize("mode", [{}, {"qos": "2", "eventMode": "binary"}, {"protocolVersion": "3.1.1"}])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_mqtt5(scenario: str, mode: dict[str, str], tmp_path: Path, broker: Broker) -> None:
+    own = {"consumerID": "-".join((scenario, *mode.values()))}
+    one = partial(over, "pubsub.mqtt5", tmp_path, {"url": broker.url, **mode}, own)
+    asyncio.run(getattr(Suite(), scenario)(Candidate("pubsub.mqtt5", one, Can.RETRIES | Can.REMEMBERS, "plant/+")))
+
+
+@needs_mosquitto
+@pytest.mark.mosquitto
 @pytest.mark.parametrize("qos", ["1", "2"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_mqtt3(scenario: str, qos: str, tmp_path: Path, broker: Broker) -> None:
