@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from edge.datadir import DataDir
 from edge.runtime import Daemon, StartFailed, serve
 from edge.settings import DaemonSettings
+from edge.tokens import TokenError, tokens
 
 log = logging.getLogger("dapr.runtime")
 
@@ -44,7 +46,18 @@ class Renewable:
     def reload(self) -> None:
         """SIGHUP: everything is read anew, if it can be run."""
         if self._daemon is not None and (self._renewing is None or self._renewing.done()):
-            self._renewing = asyncio.create_task(self._daemon.reloader.renew(), name="renew")
+            self._renewing = asyncio.create_task(self._renew(self._daemon), name="renew")
+
+    async def _renew(self, daemon: Daemon) -> None:
+        apps = self._settings.apps
+        try:
+            fresh = await asyncio.to_thread(lambda: [tokens(app.app_id, os.environ) for app in apps])
+        except TokenError as error:
+            log.error("reload: %s; what runs stays as it is", error)
+            return
+        for app, (api, own) in zip(apps, fresh, strict=True):
+            app.api_token, app.app_token = api, own
+        await daemon.reloader.renew()
 
     async def live(self, up: asyncio.Future[None]) -> None:
         """Run until `end`, one daemon after the other. up: set when the first one answers, or its StartFailed."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from edge.app import App, AppHealthCheck
 from edge.quantity import parse_quantity
+from edge.tokens import TokenError, tokens
 
 PROTOCOLS = ("http", "https", "h2c", "grpc", "grpcs")
 MODES = ("standalone", "kubernetes")
@@ -144,6 +145,10 @@ def app_settings(values: Mapping[str, Any], environ: Mapping[str, str]) -> AppSe
     if app_port and app_port in (http_port, grpc_port):
         kind = "dapr-http-port" if app_port == http_port else "dapr-grpc-port"
         raise SettingsError(f"the '{kind}' argument value {app_port} conflicts with 'app-port'")
+    try:
+        found = tokens(values["app_id"], environ)
+    except TokenError as error:
+        raise SettingsError(str(error)) from error
     return AppSettings(
         app_id=values["app_id"],
         app_port=app_port,
@@ -168,8 +173,8 @@ def app_settings(values: Mapping[str, Any], environ: Mapping[str, str]) -> AppSe
         placement_addresses=tuple(a for a in values["placement_host_address"].split(",") if a),
         scheduler_addresses=tuple(values["scheduler_host_address"]),
         namespace=environ.get("NAMESPACE", ""),
-        api_token=environ.get("DAPR_API_TOKEN", ""),
-        app_token=environ.get("APP_API_TOKEN", ""),
+        api_token=found.api,
+        app_token=found.app,
         mtls=values["enable_mtls"],
         sentry_address=values["sentry_address"],
         trust_domain=values["control_plane_trust_domain"],

@@ -12,6 +12,7 @@ LAYERS = {
     "edge.gojson": 0,
     "edge.goscanner": 0, "edge.gofloat": 0, "edge.gostruct": 0, "edge.quantity": 0, "edge.chat": 0,
     "edge.component": 1, "edge.spec": 1, "edge.kinds": 1, "edge.reference": 1, "edge.registry": 1, "edge.resiliency": 1, "edge.cel": 1,
+    "edge.tokens": 1,
     "edge.firing": 2,
     "edge.config": 2, "edge.database": 2, "edge.journal": 2, "edge.scheduler": 2, "edge.http1": 2, "edge.rpc": 2, "edge.telemetry": 2,
     "edge.identity": 2,    "edge.systemd": 2, "edge.datadir": 2,

@@ -1,6 +1,7 @@
 """`secretstores.systemd`: the credentials that systemd gave the service (LoadCredential=, SetCredentialEncrypted=), a file per secret.
 
-They lie in `$CREDENTIALS_DIRECTORY`, in memory that only this service can read (systemd.exec(5), "Credentials").
+They lie in `$CREDENTIALS_DIRECTORY`, in memory that only this service can read (systemd.exec(5), "Credentials"). The credentials that
+are edged's own API tokens are no secrets of apps: they are left out, as `secretstores.local.env` leaves out their variables.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from edge.record import record
 from edge.spec import meta
 
 LARGEST = 1 << 20
+OWN = ("dapr-api-token", "app-api-token")
 
 
 @record
@@ -63,7 +65,7 @@ class Store:
         found: dict[str, dict[str, str]] = {}
         try:
             for path in sorted(directory.iterdir()):
-                if path.is_file() and path.stat().st_size <= LARGEST:
+                if path.name.partition(".")[0] not in OWN and path.is_file() and path.stat().st_size <= LARGEST:
                     text = path.read_bytes().decode("utf-8", "replace")
                     found[path.name] = {path.name: text.removesuffix("\n") if self.metadata.trim_newline else text}
         except OSError as error:

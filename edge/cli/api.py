@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from edge import instances
+from edge import instances, tokens
 from edge.datadir import base_dir
 
 
@@ -41,6 +41,14 @@ def instance(app_id: str, data_dir: str) -> instances.Instance:
     return found
 
 
+def token(app_id: str) -> str:
+    """What the app's sidecar wants to be sent, as this command's environment says; "" = nothing."""
+    try:
+        return tokens.token(tokens.API, os.environ, app_id)
+    except tokens.TokenError as error:
+        raise click.ClickException(str(error)) from error
+
+
 def call(
     one: instances.Instance,
     method: str,
@@ -51,8 +59,8 @@ def call(
 ) -> tuple[int, bytes]:
     """One request; the status and the body. Raises a click error when the sidecar does not answer."""
     sent = {"content-type": "application/json", **(headers or {})}
-    if token := os.environ.get("DAPR_API_TOKEN"):
-        sent["dapr-api-token"] = token
+    if given := token(one.app_id):
+        sent["dapr-api-token"] = given
     connection = (
         _UnixConnection(one.http_socket, timeout)
         if one.http_socket

@@ -16,6 +16,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edge import tokens
 from edge.settings import AppSettings
 
 PR_SET_PDEATHSIG = 1
@@ -38,6 +39,9 @@ def environment(base: Mapping[str, str], app: AppSettings, metrics_port: int) ->
         "DAPR_GRPC_PORT": str(app.grpc_port),
         "DAPR_METRICS_PORT": str(metrics_port),
     }
+    for name, value in ((tokens.API, app.api_token), (tokens.APP, app.app_token)):
+        if value:
+            env[name] = value  # SDKs read these variables, and no files
     if app.app_port:
         env["APP_PORT"] = str(app.app_port)
     return env

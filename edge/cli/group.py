@@ -11,6 +11,7 @@ from zlib import crc32
 
 from edge.cli.runfile import AppEntry, RunFile, RunFileError
 from edge.settings import DaemonSettings, free_port
+from edge.tokens import tokens
 
 
 @dataclass(slots=True)
@@ -26,7 +27,7 @@ class Group:
 def grouped(files: Sequence[RunFile], values: dict[str, Any], name: str = "") -> list[Group]:
     """One group per set of resources and configuration. Ports that were not given are chosen.
 
-    name: of the folder, else the first file's. Raises RunFileError.
+    name: of the folder, else the first file's. Raises RunFileError, TokenError.
     """
     found: dict[tuple[object, ...], Group] = {}
     seen: set[str] = set()
@@ -61,8 +62,7 @@ def _fill(entry: AppEntry, used: set[int]) -> None:
             setattr(entry.settings, key, free_port())
         used.add(getattr(entry.settings, key))
     entry.settings.app_port = max(0, entry.settings.app_port)
-    entry.settings.api_token = os.environ.get("DAPR_API_TOKEN", "")
-    entry.settings.app_token = os.environ.get("APP_API_TOKEN", "")
+    entry.settings.api_token, entry.settings.app_token = tokens(entry.settings.app_id, os.environ)
     entry.settings.namespace = os.environ.get("NAMESPACE", "")
 
 

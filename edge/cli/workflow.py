@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +38,7 @@ def _with_hub(app_id: str, data_dir: str, task: Callable[[Call, Any], Any]) -> A
 
     one = api.instance(app_id, data_dir)
     socket = one.http_socket.removesuffix("-http.socket") + "-grpc.socket" if one.http_socket else ""
-    token = os.environ.get("DAPR_API_TOKEN")
+    token = api.token(one.app_id)
     metadata = (("dapr-api-token", token),) if token else ()
 
     async def main() -> Any:
