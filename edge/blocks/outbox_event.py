@@ -14,12 +14,13 @@ from edge import gojson
 from edge.app import App, Part
 from edge.events import JSON, TEXT, LocalTime, Trace, data_field, new_id
 from edge.gostruct import printed
+from edge.journal.rows import BOUND
 from edge.model import DeleteItem, SetItem
 from edge.record import record
 from edge.spec import truthy
 
 Operation: TypeAlias = "SetItem | DeleteItem"
-MARKER = "outbox-"
+MARKER = BOUND
 PROJECTION = "outbox.projection"
 FIXED = ("data", "id")
 

@@ -7,29 +7,35 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from edge.database import wal
+from edge.database.wal import SIZES, Bytes
+
 MAGIC = b"SQLite format 3\x00"
-WAL_MAGIC = (0x377F0682, 0x377F0683)
-WAL_HEAD, FRAME_HEAD, DB_HEAD = 32, 24, 100
+DB_HEAD = 100
 LEAF, INTERIOR, INDEX_LEAF, INDEX_INTERIOR = 0x0D, 0x05, 0x0A, 0x02
 MOST_PAGES, DEEPEST = 1 << 20, 40
-SIZES = tuple(1 << power for power in range(9, 17))
 LARGEST_PAYLOAD = 1 << 28
 Row = tuple[Any, ...]
-Bytes = bytes | mmap.mmap
 
 
 class Pages:
-    """The pages of a database file and its WAL. frames: page number → offset in the WAL of its newest image."""
+    """The pages of a database file and its WAL. frames: page number → offset in the WAL of its newest image.
 
-    def __init__(self, path: Path) -> None:
+    late: with those of a last commit that may never have been (see `wal.certain`).
+    """
+
+    def __init__(self, path: Path, *, late: bool = False) -> None:
         self._data = _bytes(path)
         self._wal = _bytes(Path(f"{path}-wal"))
         self.size = _page_size(self._data, self._wal)
-        self.frames = dict(frame[:2] for frame in frames(self._wal))
+        certain = wal.certain(self._wal)
+        self.frames = dict(frame[:2] for frame in islice(wal.frames(self._wal), None if late else certain))
+        self.late = {frame[0] for frame in islice(wal.frames(self._wal), certain, None)} if late else set()
         self._usable = self.size - (self._data[20] if len(self._data) >= DB_HEAD and self._data[: len(MAGIC)] == MAGIC else 0)
 
     def image(self, number: int) -> bytes:
@@ -41,7 +47,14 @@ class Pages:
     def rows(self) -> Iterator[tuple[int, Row]]:
         """(rowid, values) of every cell in a table leaf that makes sense, whichever table it belongs to."""
         count = len(self._data) // self.size
-        for number in (*range(1, count + 1), *(number for number in self.frames if number > count)):
+        yield from self._rows_in((*range(1, count + 1), *(number for number in self.frames if number > count)))
+
+    def late_rows(self) -> Iterator[tuple[int, Row]]:
+        """`rows` of the pages in `late`."""
+        return self._rows_in(self.late)
+
+    def _rows_in(self, numbers: Iterable[int]) -> Iterator[tuple[int, Row]]:
+        for number in numbers:
             page = self.image(number)
             if len(page) == self.size and page[_start(number)] == LEAF:
                 yield from self._cells(page, number, LEAF)
@@ -119,20 +132,6 @@ class Pages:
         return b"".join(pieces)
 
 
-def frames(wal: Bytes) -> Iterator[tuple[int, int, int]]:
-    """(page number, offset of its image, size of the database in pages where this frame ends a commit, else 0) of the present WAL."""
-    if len(wal) < WAL_HEAD or struct.unpack_from(">I", wal)[0] not in WAL_MAGIC:
-        return
-    (size,) = struct.unpack_from(">I", wal, 8)
-    if size not in SIZES:
-        return
-    salts = wal[16:24]
-    for at in range(WAL_HEAD, len(wal) - FRAME_HEAD - size + 1, FRAME_HEAD + size):
-        number, commit = struct.unpack_from(">II", wal, at)
-        if wal[at + 8 : at + 16] == salts and number > 0:
-            yield number, at + FRAME_HEAD, commit
-
-
 def _bytes(path: Path) -> Bytes:
     """The file's content, mapped: it may be larger than memory."""
     try:
@@ -142,11 +141,9 @@ def _bytes(path: Path) -> Bytes:
         return b""
 
 
-def _page_size(data: Bytes, wal: Bytes) -> int:
-    found = 0
-    if len(wal) >= WAL_HEAD and struct.unpack_from(">I", wal)[0] in WAL_MAGIC:
-        (found,) = struct.unpack_from(">I", wal, 8)
-    elif len(data) >= DB_HEAD and data[: len(MAGIC)] == MAGIC:
+def _page_size(data: Bytes, log: Bytes) -> int:
+    found = wal.page_size(log)
+    if not found and len(data) >= DB_HEAD and data[: len(MAGIC)] == MAGIC:
         (found,) = struct.unpack_from(">H", data, 16)
         found = 65536 if found == 1 else found
     return found if found in SIZES else _guess(data)

@@ -19,7 +19,8 @@ from pathlib import Path
 from edge.crash import reach
 from edge.database.connection import Options, open_writer
 from edge.database.faults import Damaged, translate
-from edge.database.pages import DB_HEAD, MAGIC, Pages, frames
+from edge.database.pages import DB_HEAD, MAGIC, Pages
+from edge.database.wal import Frame, frames
 from edge.errors import Full
 
 log = logging.getLogger("edged.database")
@@ -119,11 +120,18 @@ def _torn(connection: sqlite3.Connection, file: Path, options: Options, began: f
         (_, valid, _) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     except sqlite3.Error:  # no room: the WAL stays as it is, and so does what stands behind it
         return None
-    data = wal.read_bytes()
-    behind = [frame for at, frame in enumerate(frames(data)) if at >= max(valid, 0)]
-    commits = sum(commit > 0 for *_, commit in behind)
-    if not commits:
+    if valid < 0:  # a tool is at it: SQLite does not say how far it can read
         return None
+    data = wal.read_bytes()
+    behind = [frame for at, frame in enumerate(frames(data)) if at >= valid]
+    report = _behind(connection, file, options, data, behind) if any(commit for *_, commit in behind) else None
+    if behind:  # else the next commits leave some of these frames behind them, for the next start to wonder about
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return None if report is None else _told(report, Path(report.place), began)
+
+
+def _behind(connection: sqlite3.Connection, file: Path, options: Options, data: bytes, behind: list[Frame]) -> Report | None:
     folder = _place(file)
     copy = folder / file.name
     _beside(copy, "-wal").write_bytes(data)
@@ -131,10 +139,10 @@ def _torn(connection: sqlite3.Connection, file: Path, options: Options, began: f
     connection.execute("BEGIN IMMEDIATE")
     report.notes = _salvaged(connection, copy, options, complete=False)
     connection.execute("COMMIT")
-    if commits > 1 or any(report.notes.values()):
-        return _told(report, folder, began)
+    if sum(commit > 0 for *_, commit in behind) > 1 or any(report.notes.values()):
+        return report
     _discard(copy)  # the last commit was being written when the power went: nobody had been told that it was there
-    folder.rmdir()
+    _leave(folder)
     return None
 
 
@@ -277,8 +285,7 @@ def _finish(file: Path) -> None:
         for suffix in SUFFIXES[1:]:
             with contextlib.suppress(FileNotFoundError):
                 _beside(file, suffix).rename(folder / f"{file.name}{suffix}")
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # there was nothing left to move
+        _leave(folder)
         new.rename(file)
         _sync_folder(file.parent)
 
@@ -295,6 +302,13 @@ def _place(file: Path) -> Path:
             number += 1
         else:
             return folder
+
+
+def _leave(folder: Path) -> None:
+    """A place that was not needed."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+        folder.parent.rmdir()
 
 
 def _told(report: Report, folder: Path, began: float) -> Report:

@@ -33,6 +33,8 @@ INSERT_MISSING = INSERT.replace("INSERT", "INSERT OR IGNORE")
 COLUMNS = "seq, sum, topic, data, metadata, content_type, id, attempts, enqueued, error"
 NUMBERS = "accepted, delivered, expired, dead, dropped, pending, bytes"
 ROW_BYTES = 64
+BOUND = "outbox-"
+"""How the ids of messages begin that are committed together with what they tell of (`Journal.put_in`)."""
 SHIFT = 40
 SIZE = f"length(data)+length(CAST(topic AS BLOB))+{ROW_BYTES}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from edge.database import schema
 from edge.database.pages import Pages
 from edge.journal import rows
 
-LANE_NAME = re.compile(r"(dead/)*(out|in)(-[a-z]+)?/.")
+LANE_NAME = re.compile(r"(dead/)*(outbox|(out|in)(-[a-z]+)?)/.")
 LOST = "lost/{}"
 """The lane of rows whose lane's name could not be read: `edged journal retry --to` gives them a new one."""
 
@@ -34,7 +35,8 @@ def _drop_wrong(tx: sqlite3.Connection) -> int:
 
 def _scan(tx: sqlite3.Connection, damaged: Path) -> int:
     found = 0
-    for rowid, values in Pages(damaged).rows():
+    late = ((rowid, values) for rowid, values in Pages(damaged, late=True).late_rows() if not _is_bound(values))
+    for rowid, values in chain(Pages(damaged).rows(), late):
         if _is_entry(values):
             found += tx.execute(rows.INSERT_MISSING, (rowid, *values[1:])).rowcount
         elif _is_lane(values):
@@ -52,6 +54,11 @@ def _is_entry(values: tuple[Any, ...]) -> bool:
     if not (isinstance(topic, str) and isinstance(id_, str) and isinstance(data, bytes) and isinstance(metadata, bytes | None)):
         return False
     return bool(total == rows.checksum(topic, data, metadata, id_))
+
+
+def _is_bound(values: tuple[Any, ...]) -> bool:
+    """A row that exists if and only if its transaction does: nobody may hear of it unless that was committed."""
+    return len(values) == 10 and isinstance(values[5], str) and values[5].startswith(rows.BOUND)
 
 
 def _is_lane(values: tuple[Any, ...]) -> bool:

@@ -217,6 +217,58 @@ def test_commits_behind_a_flipped_bit_in_the_wal_are_saved(checkpoint: int, tmp_
     assert Path(f"{aside(crashed)}-wal").stat().st_size == size
 
 
+def torn(tmp_path: Path, *ids: str) -> Path:
+    """A file whose process was killed between the last frame's head and its page, in a commit of a row and of messages."""
+    path = tmp_path / "data" / "edged.db"
+    path.parent.mkdir(exist_ok=True)
+
+    async def transact_and_die(journal: Journal, database: Database) -> None:
+        def unit(tx: sqlite3.Connection) -> None:
+            journal.put_in(tx, LANES[0], *(replace(message(COUNT), id=one) for one in ids))
+            tx.execute("INSERT INTO other VALUES(?, ?)", (COUNT, "y" * 5000))
+
+        await database.write(unit)
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", tmp_path / f"edged.db{suffix}")
+
+    in_life(path, transact_and_die, replace(SMALL, pragmas=("wal_autocheckpoint=0",)))
+    for suffix in ("", "-wal"):
+        shutil.move(tmp_path / f"edged.db{suffix}", f"{path}{suffix}")
+    overwrite(Path(f"{path}-wal"), (Path(f"{path}-wal").stat().st_size - 1024, bytes(1024)))
+    return path
+
+
+async def transacted(journal: Journal, database: Database) -> tuple[list[str], int]:
+    """Ids of the messages of `torn`, and how often its row is there."""
+    ids = [row.message.id for row in await journal.peek(LANES[0], 1000) if row.message.data.startswith(b"%d " % COUNT)]
+    return ids, len(await database.scan("SELECT n FROM other WHERE n=?", COUNT))
+
+
+def test_a_message_of_a_torn_transaction_is_no_more_there_than_its_state(file: Path, tmp_path: Path) -> None:
+    """A SIGKILL in the middle of a commit leaves the message's page whole and the state's not."""
+    path = torn(tmp_path, "outbox-1", "plain")
+
+    assert in_life(path, transacted) == (["plain"], 0)
+
+
+def test_two_torn_transactions_do_not_vouch_for_each_other(file: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        path = torn(tmp_path, "outbox-1")
+        assert in_life(path, transacted) == ([], 0)
+
+    assert not (path.parent / "damaged").exists()
+
+
+def test_frames_of_a_torn_commit_do_not_stay_behind_the_next_ones(file: Path, tmp_path: Path) -> None:
+    path = torn(tmp_path, "outbox-1")
+    before = Path(f"{path}-wal").stat().st_size
+
+    async def size(_: Journal, database: Database) -> int:
+        return Path(f"{path}-wal").stat().st_size
+
+    assert in_life(path, size) < before // 2
+
+
 @pytest.mark.parametrize("moved", [0, 1])
 def test_a_rescue_that_was_killed_is_done_again_or_finished(moved: int, file: Path) -> None:
     """moved: the damaged file had been moved when the process died; the new one was complete then."""
