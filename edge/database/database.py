@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+READER_PATIENCE = 5.0
 LOOK_EVERY = 0.25
 
 
@@ -46,7 +47,7 @@ class Database:
         self._closed = False
         self._looked, self._short = -LOOK_EVERY, False
         self._writer = Writer(self._name, self._deliver, Caretaker(self.path, shrink=options.shrink).tend)
-        self._reader: sqlite3.Connection
+        self._reader: Any
         self._loop: asyncio.AbstractEventLoop
         self._ended: asyncio.Future[None]
 
@@ -87,9 +88,22 @@ class Database:
             return
         self._on_loop(_resolve, opened, None, None)
         self._writer.run(connection)
-        self._reader.close()
+        self._end_reading()
         connection.close()
         self._on_loop(_resolve, self._ended, None, None)
+
+    def _end_reading(self) -> None:
+        """The reader belongs to the loop: closed by another thread in the middle of a query it would bring the process down."""
+        closed = threading.Event()
+        if self._on_loop(self._close_reader, closed):
+            closed.wait(READER_PATIENCE)
+        else:
+            self._close_reader(closed)
+
+    def _close_reader(self, closed: threading.Event) -> None:
+        reader, self._reader = self._reader, _NoReader(self._name)
+        reader.close()
+        closed.set()
 
     def _open_writer(self) -> sqlite3.Connection:
         if not self.options.rescue:
@@ -99,9 +113,13 @@ class Database:
         connection, self.rescued = rescue.open_sound(self._target, self._name, self.options)
         return connection
 
-    def _on_loop(self, call: Callable[..., None], *args: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop ended first: nobody waits any more
+    def _on_loop(self, call: Callable[..., None], *args: Any) -> bool:
+        """False: the loop ended first, nobody waits any more."""
+        try:
             self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:
+            return False
+        return True
 
     async def migrate(self, name: str, scripts: Sequence[str]) -> None:
         """Bring the tables of `name` to level len(scripts): each script runs once, in order. Raises Newer for a file from the future."""
@@ -140,7 +158,8 @@ class Database:
 
     def read_now(self, sql: str, *args: Any) -> list[Row]:
         """Rows of a short query, read on the loop from the last committed state; for files in WAL mode, else see `read`."""
-        return self._reader.execute(sql, args).fetchall()
+        rows: list[Row] = self._reader.execute(sql, args).fetchall()
+        return rows
 
     def view(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """`read_now` for a function of several short queries."""
@@ -154,7 +173,7 @@ class Database:
     async def read(self, sql: str, *args: Any) -> list[Row]:
         """`read_now`, but where another process's lock is in the way it waits for that off the loop. Raises neutral errors."""
         try:
-            return self._reader.execute(sql, args).fetchall()
+            return self.read_now(sql, *args)
         except sqlite3.Error as error:
             if not is_busy(error):
                 raise translate(error, self._name) from error
@@ -201,6 +220,16 @@ class Database:
                 await self._scanner.close()
         self._writer.close()
         await self._ended
+
+
+class _NoReader:
+    """Stands for the reader of a closed database."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        raise Closed(f"database {self._name} is closed")
 
 
 def _settle(outcomes: list[Outcome]) -> None:
