@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge.blocks.metadata import ActorStatus
     from edge.blocks.series import Keeper
     from edge.scheduler import Scheduler
+    from edge.telemetry.metrics import Metrics
 
 log = logging.getLogger("dapr.runtime")
 TABLE = "actor_state"
@@ -107,6 +108,11 @@ class Attendance:
             return self._actors.status(app)
         was_there = app.id in self._present or app.id in self._configs
         return ActorStatus() if was_there else ActorStatus("INITIALIZING", placement="")
+
+    def measure(self, app: App, metrics: Metrics) -> None:
+        """Set the gauges of the app's actors, if there are any."""
+        if self._actors is not None:
+            self._actors.measure(app, metrics)
 
     async def learned(self, app: App, config: ActorConfig) -> None:
         """What the app's /dapr/config says."""

@@ -3,33 +3,70 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from edge.app import App, Part
+from edge.config.configuration import MetricHttp
 from edge.config.plan import Plan
+from edge.errors import ComponentError
 from edge.http1.messages import Handler, Limits, Request, Response
 from edge.http1.server import Tcp, serve
 from edge.journal import Journal
 from edge.settings import DaemonSettings
-from edge.telemetry.metrics import LATENCY, Metrics
+from edge.telemetry.metrics import LATENCY, HttpLabels, Metrics, Rules, path_label
 
+Gauges = Callable[[App, Metrics], None]
 log = logging.getLogger("dapr.metrics")
 
 
-def equip(app: App, settings: DaemonSettings, plan: Plan, parts: Sequence[Part], journal: Journal) -> None:
-    """Give the app its numbers, unless they are off."""
+def equip(app: App, settings: DaemonSettings, plan: Plan, parts: Sequence[Part], journal: Journal, gauges: Gauges) -> None:
+    """Give the app its numbers, unless they are off. gauges: sets those that a block knows.
+
+    Raises ComponentError for a rule that can't be used.
+    """
     metric = plan.configuration.metric
     if not settings.metrics or not metric.enabled:
         return
-    metrics = app.metrics = Metrics(app.id, app.namespace if app.namespace_set else "", metric.latency_distribution_buckets or LATENCY)
+    namespace = app.namespace if app.namespace_set else ""
+    metrics = app.metrics = Metrics(app.id, namespace, metric.latency_distribution_buckets or LATENCY, _rules(plan))
+    metrics.http = _http(metric.http)
+    metrics.errors = metric.record_error_codes
     for part in parts:
         metrics.count("runtime_component_init_total", (part.type,))
         metrics.count("runtime_component_loaded")
     for one in plan.resiliencies:
         metrics.count("resiliency_loaded", (one.name,))
-    metrics.read.append(partial(_read_journal, app, journal, parts))
+    metrics.read += [partial(_read_journal, app, journal, parts), partial(gauges, app)]
+
+
+def _rules(plan: Plan) -> Rules | None:
+    if not plan.configuration.metric.rules:
+        return None
+    from edge.telemetry.rules import RuleError, rules_of  # few have any
+
+    try:
+        return rules_of(plan.configuration.metric.rules)
+    except RuleError as error:
+        raise ComponentError(str(error)) from None
+
+
+def _http(settings: MetricHttp) -> HttpLabels:
+    legacy = settings.increased_cardinality
+    path: Callable[[str], str] = path_label
+    if settings.path_matching:
+        from edge.telemetry.paths import matcher  # few have any
+
+        path = matcher(settings.path_matching, legacy=legacy)
+    elif not legacy:
+        path = _unlabelled
+    return HttpLabels(path, verbs=not settings.exclude_verbs, responses=legacy)
+
+
+def _unlabelled(path: str) -> str:
+    """`increasedCardinality: false`."""
+    return ""
 
 
 def _read_journal(app: App, journal: Journal, parts: Sequence[Part], metrics: Metrics) -> None:

@@ -117,7 +117,7 @@ async def _start(
     services.blocks.shutdown = _shutdown(stop)
     hosted = [await _host(app, plan, parts, services, tasks) for app in settings.apps]
     for one in hosted:
-        equip(one.app, settings, plan, parts.visible(one.app), journal)
+        equip(one.app, settings, plan, parts.visible(one.app), journal, services.attendance.measure)
         await up.enter_async_context(serve_grpc(one.settings, one.app, services.blocks, plan))
         await up.enter_async_context(serve_http(one.settings, one.app, services.blocks, plan, parts))
         await up.enter_async_context(serve_public(one.settings, one.app, services.blocks))

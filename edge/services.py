@@ -18,7 +18,7 @@ from edge.blocks.health import HealthService
 from edge.blocks.intake import Memory
 from edge.blocks.invoke import InvokeService
 from edge.blocks.metadata import MetadataService, Named, Sources
-from edge.blocks.metered import Observing, meter, meter_configuration, meter_crypto
+from edge.blocks.metered import Observing, meter, meter_configuration, meter_conversation, meter_crypto
 from edge.blocks.outbox_pump import OutboxPump
 from edge.blocks.policies import AppPolicies
 from edge.blocks.pubsub import PubSubService
@@ -38,6 +38,7 @@ from edge.tasks import Tasks
 
 if TYPE_CHECKING:
     from edge.blocks.workflow.service import WorkflowService
+    from edge.telemetry.metrics import Metrics
 
 log = logging.getLogger("dapr.runtime")
 
@@ -117,7 +118,7 @@ class Services:
     ) -> AsyncIterator[Services]:
         """All blocks; pumps start here and stop with the block."""
         gates = Gates(tasks)
-        policies = AppPolicies(plan.rules, Observing)
+        policies = AppPolicies(plan.rules, lambda app: Observing(app, plan.resiliency_name(app.id)))
         apps: list[App] = []
         mesh = make_mesh(plan, database, tasks, settings, data, lambda: apps)
         async with OutboxPump(_all_parts(parts), journal, tasks, gates.pressure) as outbox:
@@ -190,7 +191,7 @@ class Services:
         def make() -> Any:
             from edge.blocks.conversation import ConversationService
 
-            return ConversationService(parts, policies.outbound("conversation"))
+            return meter_conversation(ConversationService(parts, policies.outbound("conversation")))
 
         return OnDemand(make)
 
@@ -200,9 +201,19 @@ class Services:
             from edge.blocks.workflow.engine import Engine
             from edge.blocks.workflow.limits import limits_of
             from edge.blocks.workflow.manager import Manager
+            from edge.blocks.workflow.measured import meter_manager
             from edge.blocks.workflow.service import WorkflowService
 
-            self.workflow = WorkflowService(lambda: Manager(Engine(database, self.tasks, limits_of(plan.configuration.workflow))))
+            def metrics_of(app_id: str) -> Metrics | None:
+                return next((app.metrics for app in self.apps if app.id == app_id), None)
+
+            def make() -> Manager:
+                manager = Manager(Engine(database, self.tasks, limits_of(plan.configuration.workflow), metrics_of))
+                if any(app.metrics is not None for app in self.apps):
+                    meter_manager(manager, metrics_of)
+                return manager
+
+            self.workflow = WorkflowService(make)
         return self.workflow
 
     def workers(self, app: App) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import time
 from typing import Any
 
 from edge.app import App, AppUnavailable
@@ -34,6 +35,7 @@ from edge.record import record
 from edge.scheduler import Detach
 
 log = logging.getLogger("dapr.runtime.scheduler")
+TRIGGER = ("job_trigger_op",)
 UNKNOWN = "rpc error: code = Unknown desc = "
 
 
@@ -125,17 +127,26 @@ async def _deliver(app: App, item: Item) -> Outcome:
     """Call the app; 404 ends the tick as success does."""
     if app.channel is None:
         return Outcome.AWAY
+    began = time.perf_counter()
     try:
         verdict = await app.channel.trigger_job(JobEvent(item.key, _load(item.payload["data"])))
     except AppUnavailable as error:
+        _count(app, began, ok=False) if error.sent else None
         log.debug("failed to invoke schedule app job %s: %s", item.key, error)
         return Outcome.FAILED if error.sent else Outcome.AWAY
+    _count(app, began, ok=verdict.status is Status.SUCCESS)
     if verdict.status is Status.RETRY:
         log.debug("unexpected status code returned from app while processing triggered job %s: %s", item.key, verdict.reason)
         return Outcome.FAILED
     if verdict.status is Status.DROP:
         log.error("non-retriable error returned from app while processing triggered job %s: %s", item.key, verdict.reason)
     return Outcome.DONE
+
+
+def _count(app: App, began: float, *, ok: bool) -> None:
+    if (metrics := app.metrics) is not None:
+        metrics.count("component_job_success_count" if ok else "component_job_failure_count", TRIGGER)
+        metrics.took("component_job_latencies", (*TRIGGER, "true" if ok else "false"), (time.perf_counter() - began) * 1000)
 
 
 def _kind(app: App) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Labels = Callable[..., Sequence[str]]
+BREAKER_STATES = ("closed", "half-open", "open", "unknown")
 UNKNOWN = ("NOT_FOUND", "NOT_CONFIGURED")
 STATE = {
     "get": "get",
@@ -49,21 +50,36 @@ def meter_crypto(block: T) -> T:
     return block
 
 
+def meter_conversation(block: T) -> T:
+    _wrap(block, "converse", "component_conversation", lambda app, part, *_: (part.name,))
+    return block
+
+
 class Observing:
     """Counts what the resiliency policies of an app's sidecar do; an `Observer`."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, app: App, name: str = "") -> None:
+        """name: of the resource that came last, by which daprd labels them all."""
+        self._app, self._name = app, name
 
     def executed(self, policy: str, target: str, direction: str, state: str) -> None:
         self._count("resiliency_count", policy, target, direction, state)
+        if policy == "circuitbreaker":
+            self._state(target, direction, state)
 
     def activated(self, policy: str, target: str, direction: str, state: str) -> None:
+        if policy == "circuitbreaker":
+            self._state(target, direction, state)
         self._count("resiliency_activations_total", policy, target, direction, state)
+
+    def _state(self, target: str, direction: str, state: str) -> None:
+        if (metrics := self._app.metrics) is not None:
+            for status in BREAKER_STATES:
+                metrics.set("resiliency_cb_state", (self._name, "circuitbreaker", direction, target, status), float(status == state))
 
     def _count(self, family: str, policy: str, target: str, direction: str, state: str) -> None:
         if self._app.metrics is not None:
-            self._app.metrics.count(family, (policy, direction, target, state))
+            self._app.metrics.count(family, (self._name, policy, direction, target, state))
 
 
 def _wrap(block: Any, method: str, family: str, labels: Labels, *, every: bool = False) -> None:

@@ -13,7 +13,7 @@ from edge.channel.fields import Fields
 from edge.channel.gzip import is_gzip, unpacked
 from edge.http1.client import Client, ClientResponse, ClosedEarly, ConnectError, ResponseTimeout
 from edge.http1.messages import BodyTooLarge, Headers
-from edge.telemetry.metrics import Metrics, path_label
+from edge.telemetry.metrics import Cell, Histogram, Metrics
 
 if TYPE_CHECKING:
     import ssl
@@ -22,6 +22,8 @@ AGENT = ("User-Agent", "Go-http-client/1.1")
 GZIP = ("Accept-Encoding", "gzip")
 BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
 DIAL_TIMEOUT = 0.5
+MOST_KNOWN = 2048
+FAILED = 500  # as daprd counts calls that came to no answer
 
 
 class HttpClient(Protocol):
@@ -47,6 +49,7 @@ class Exchange:
         self._tls = _tls() if scheme == "https" else None
         self._plain: HttpClient = client or Client(app.channel_address, app.port, self._tls)
         self._client = self._plain
+        self._known: dict[tuple[str, str, int], tuple[Cell, Histogram, Histogram, Histogram]] = {}
         if middleware:
             from edge.channel.pipeline import PipedClient  # few have one
 
@@ -78,13 +81,40 @@ class Exchange:
     async def send(
         self, method: str, target: str, head: Fields, body: bytes | AsyncIterator[bytes] = b"", *, plain: bool = False
     ) -> ClientResponse:
-        """The answer with its head complete; takes no slot. plain: not through the user's pipeline."""
+        """The answer with its head complete; takes no slot. plain: not through the user's pipeline, and not counted."""
         client = self._plain if plain else self._client
         began = time.perf_counter()
-        answer = await self._send(client, method, target, head, body)
-        if (metrics := self._app.metrics) is not None:
-            _count(metrics, method, target, answer, began, len(body) if isinstance(body, bytes) else 0)
+        try:
+            answer = await self._send(client, method, target, head, body)
+        except AppUnavailable:
+            if not plain:
+                self._count(method, target, FAILED, body, began, 0)
+            raise
+        if not plain:
+            self._count(method, target, answer.status, body, began, len(answer.data or b""))
         return answer
+
+    def _count(self, method: str, target: str, status: int, body: object, began: float, received: int) -> None:
+        if (metrics := self._app.metrics) is not None:
+            counters = self._known.get((method, target, status)) or self._find(metrics, method, target, status)
+            counters[0][0] += 1
+            counters[1].add((time.perf_counter() - began) * 1000)
+            counters[2].add(len(body) if isinstance(body, bytes) else 0)
+            counters[3].add(received)
+
+    def _find(self, metrics: Metrics, method: str, target: str, status: int) -> tuple[Cell, Histogram, Histogram, Histogram]:
+        """The counters of calls like this one, found once."""
+        verb, path = metrics.http.of(method, target.partition("?")[0])
+        labels = (verb, path, str(status))
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        found = self._known[method, target, status] = (
+            metrics.cell("http_client_completed_count", labels),
+            metrics.times("http_client_roundtrip_latency", labels),
+            metrics.sizes("http_client_sent_bytes", (verb, path, "")),
+            metrics.sizes("http_client_received_bytes", ()),
+        )
+        return found
 
     async def _send(self, client: HttpClient, method: str, target: str, head: Fields, body: bytes | AsyncIterator[bytes]) -> ClientResponse:
         try:
@@ -123,15 +153,6 @@ class Exchange:
 
     async def close(self) -> None:
         await self._client.close()
-
-
-def _count(metrics: Metrics, method: str, target: str, answer: ClientResponse, began: float, sent: int) -> None:
-    path = path_label(target.partition("?")[0])
-    labels = (method, path, str(answer.status))
-    metrics.count("http_client_completed_count", labels)
-    metrics.took("http_client_roundtrip_latency", labels, (time.perf_counter() - began) * 1000)
-    metrics.sized("http_client_sent_bytes", (method, path, ""), sent)
-    metrics.sized("http_client_received_bytes", (), len(answer.data or b""))
 
 
 class Body:

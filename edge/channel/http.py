@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -231,18 +232,27 @@ class HttpChannel:
 
     async def healthy(self, path: str, timeout: float) -> bool:
         """GET <path>: 2xx. No token, no concurrency slot."""
+        began = time.perf_counter()
         self.probe_failure = f'Network error: Get "{self._exchange.base}{path}": context deadline exceeded'
         try:
             async with asyncio.timeout(timeout):
                 answer = await self._exchange.send("GET", path, [self._exchange.host, AGENT, GZIP], plain=True)
         except TimeoutError:
+            self._probed("500", began)
             return False
         except AppUnavailable as error:
+            self._probed("500", began)
             self.probe_failure = f"Network error: {error}"
             return False
         answer.close()
+        self._probed(str(answer.status), began)
         self.probe_failure = f"Health check failed with status code: {answer.status}"
         return 200 <= answer.status <= 299
+
+    def _probed(self, status: str, began: float) -> None:
+        if (metrics := self.app.metrics) is not None:
+            metrics.count("http_healthprobes_completed_count", (status,))
+            metrics.took("http_healthprobes_roundtrip_latency", (status,), (time.perf_counter() - began) * 1000)
 
     async def close(self) -> None:
         await self._exchange.close()

@@ -46,6 +46,10 @@ class Plan:
                     getattr(merged, part).update(getattr(resource.rules, part))
         return merged
 
+    def resiliency_name(self, app_id: str) -> str:
+        """Of the last such resource for the app, "" = none."""
+        return next((one.name for one in reversed(self.resiliencies) if not one.scopes or app_id in one.scopes), "")
+
     def report(self) -> None:
         """Log the problems, one line each."""
         for problem in self.problems:

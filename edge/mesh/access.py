@@ -94,6 +94,11 @@ class AccessList:
         """Everybody may call everything."""
         return self._default == ALLOW and not self._policies
 
+    def names(self, caller: Identity) -> bool:
+        """A policy is there for this caller; else the default decides."""
+        found = self._policies.get((caller.app_id, caller.namespace))
+        return found is not None and found[0].trust_domain == caller.trust_domain
+
     def denied(self, caller: Identity | None, method: str, verb: str) -> str | None:
         """Why this call must not be made; None: it may. method: normalised. verb: `NONE` where there is none."""
         if self._allows(caller, method, verb):
@@ -102,10 +107,9 @@ class AccessList:
         return f"access control policy has denied access to id: {who} operation: {method} verb: {verb}"
 
     def _allows(self, caller: Identity | None, method: str, verb: str) -> bool:
-        found = self._policies.get((caller.app_id, caller.namespace)) if caller is not None else None
-        if caller is None or found is None or found[0].trust_domain != caller.trust_domain:
+        if caller is None or not self.names(caller):
             return self._default == ALLOW
-        policy, root = found
+        policy, root = self._policies[caller.app_id, caller.namespace]
         action = policy.default_action or self._default
         operation = root.find(_segments(method, lower=self._http))
         if operation is not None:

@@ -5,6 +5,7 @@ Either way the callee's access list decides, and the app sees the same. Source: 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 HTTP = ("http", "https", "h2c")
 TOKEN = "dapr-api-token"
+CALLER = "dapr-caller-app-id"
+UNARY = "unary"
+
+
+def _status(answer: InvokeResponse) -> int:
+    """Of HTTP or gRPC, as the app speaks."""
+    return answer.status if answer.grpc_status is None else answer.grpc_status[0]
 
 
 class Mesh:
@@ -51,6 +59,17 @@ class Mesh:
 
     async def invoke(self, app: App, app_id: str, namespace: str, request: InvokeRequest) -> InvokeResponse:
         """Raises AppUnavailable, InvokeFailed."""
+        if (metrics := app.metrics) is None:
+            return await self._invoke(app, app_id, namespace, request)
+        began = time.perf_counter()
+        metrics.count("runtime_service_invocation_req_sent_total", (app_id, UNARY))
+        answer = await self._invoke(app, app_id, namespace, request)
+        status = str(_status(answer))
+        metrics.count("runtime_service_invocation_res_recv_total", (app_id, status, UNARY))
+        metrics.took("runtime_service_invocation_res_recv_latency_ms", (app_id, status), (time.perf_counter() - began) * 1000)
+        return answer
+
+    async def _invoke(self, app: App, app_id: str, namespace: str, request: InvokeRequest) -> InvokeResponse:
         callee = self.hosted(app_id, namespace)
         address = None if callee is not None else await self.names.resolve(app_id, namespace)
         request = replace(request, headers=self._origin.stamped(request.headers, app, app_id))
@@ -68,6 +87,19 @@ class Mesh:
 
     async def deliver(self, callee: App, caller: Identity | None, request: InvokeRequest) -> InvokeResponse:
         """Call a hosted app for another app. Raises InvokeFailed with the texts of daprd's internal server."""
+        if (metrics := callee.metrics) is None:
+            return await self._deliver(callee, caller, request)
+        source = next((value for name, value in request.headers if name == CALLER), "")
+        metrics.count("runtime_service_invocation_req_recv_total", (source,))
+        status = "500"
+        try:
+            answer = await self._deliver(callee, caller, request)
+            status = str(_status(answer))
+            return answer
+        finally:
+            metrics.count("runtime_service_invocation_res_sent_total", (source, status))
+
+    async def _deliver(self, callee: App, caller: Identity | None, request: InvokeRequest) -> InvokeResponse:
         if callee.channel is None:
             raise InvokeFailed(Grpc.INTERNAL, "app channel is not initialized")
         try:
@@ -83,7 +115,14 @@ class Mesh:
     def admit(self, callee: App, caller: Identity | None, method: str, verb: str) -> None:
         """Raises InvokeFailed PERMISSION_DENIED when the callee's access list does not let the caller do that."""
         access = self._access(callee)
-        if not access.open and (why := access.denied(caller, method, verb)) is not None:
+        if access.open:
+            return
+        why = access.denied(caller, method, verb)
+        if (metrics := callee.metrics) is not None and caller is not None:
+            level, verdict = "app" if access.names(caller) else "global", "allowed" if why is None else "blocked"
+            about = (caller.app_id, caller.trust_domain, caller.namespace)
+            metrics.count(f"runtime_acl_{level}_policy_action_{verdict}_total", about)
+        if why is not None:
             raise InvokeFailed(Grpc.PERMISSION_DENIED, why)
 
     # --- gRPC calls, passed on as they are

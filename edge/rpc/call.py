@@ -65,11 +65,12 @@ class CallHead:
 class Call(Stream):
     """The common part. initial, trailing: metadata that the handler adds to the answer's head and end (wire form).
 
-    began: monotonic seconds, kept only where a `done` is told.
+    began: monotonic seconds, kept only where a `done` is told. received, sent: bytes of messages until now.
     """
 
     connection: ServerConnection
     began = 0.0
+    received = sent = 0
     initial: Sequence[Field] = ()
     trailing: Sequence[Field] = ()
     _headers_sent = False
@@ -212,6 +213,7 @@ class UnaryCall(Call):
 
     def _call(self, message: bytes) -> None:
         service = self.connection.service
+        self.received = len(message)
         try:
             if service.intercept is not None:
                 service.intercept(self)
@@ -241,6 +243,7 @@ class UnaryCall(Call):
         if 0 < connection.service.max_send < size - PREFIX:
             text = f"trying to send message larger than max ({size - PREFIX} vs. {connection.service.max_send})"
             return self.fail(RpcError(Grpc.RESOURCE_EXHAUSTED, text))
+        self.sent = size - PREFIX
         room = min(connection.send_window, self.send_window, connection.max_frame)
         if size > room or connection.paused or self.initial or self.trailing:
             self._send_head()
@@ -333,6 +336,7 @@ class StreamCall(Call):
             await self._reader
         message = self._inbox.popleft()
         self._unread -= len(message)
+        self.received += len(message)
         if self._unpaid and self._unread <= INBOX_HIGH:
             self.credit(self._unpaid)
             self._unpaid = 0
@@ -358,6 +362,7 @@ class StreamCall(Call):
         if 0 < limit < len(message):
             raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"trying to send message larger than max ({len(message)} vs. {limit})")
         self.start_answer()
+        self.sent += len(message)
         self.send_data(prefix(len(message)) + message)
         self.connection.busy()
         if self.queued:

@@ -46,10 +46,10 @@ def _name(family: str) -> str:
 
 
 def _labels(metrics: Metrics, family: str, values: Labels) -> list[str]:
-    pairs = [("app_id", metrics.app_id), *zip(FAMILIES[family].labels, values, strict=True)]
+    pairs = {"app_id": metrics.app_id, **dict(zip(FAMILIES[family].labels, values, strict=True))}
     if FAMILIES[family].own_namespace:
-        pairs.append(("namespace", metrics.namespace))
-    return [f'{key}="{value.translate(ESCAPES)}"' for key, value in sorted(pairs)]
+        pairs["namespace"] = metrics.namespace
+    return [f'{key}="{value.translate(ESCAPES)}"' for key, value in sorted(pairs.items())]
 
 
 def _plain(metrics: Metrics, family: str, series: dict[Labels, float]) -> Iterator[str]:

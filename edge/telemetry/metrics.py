@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 Labels = tuple[str, ...]
+Rules = Callable[[str, Labels], Labels]
+"""Family and labels -> the labels that its series is to have."""
 Cell = list[float]
 """One number, to be added to in place."""
 LATENCY = (
@@ -19,6 +21,7 @@ LATENCY = (
     10000, 20000, 50000, 100000,
 )  # fmt: skip
 SIZE = (1 << 10, 1 << 11, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26, 1 << 28, 1 << 30, 1 << 32)
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"))
 MOST_SERIES = 5000
 """Of one family: what would be the next one is added to none, so that odd requests can't fill the memory."""
 
@@ -38,6 +41,18 @@ class Histogram:
         self.total += value
 
 
+class HttpLabels(NamedTuple):
+    """path: path -> its label. verbs: the method is a label. responses: answers are counted beside requests (increasedCardinality)."""
+
+    path: Callable[[str], str]
+    verbs: bool = True
+    responses: bool = True
+
+    def of(self, method: str, path: str) -> tuple[str, str]:
+        """The labels method and path."""
+        return (method if method in METHODS else "UNKNOWN") if self.verbs else "", self.path(path)
+
+
 class Calls:
     """Calls of one kind: how many, and how long they took. Kept by those who count often."""
 
@@ -55,11 +70,15 @@ class Calls:
 class Metrics:
     """The numbers of one app. namespace: as labels show it. latency: the buckets of times, in milliseconds.
 
+    http: how HTTP calls are labelled. errors: error codes are counted.
+    rules: rewrite labels before a series is looked for; the cells that callers keep are those of the rewritten labels.
     read: called before the numbers are read, for gauges that are known elsewhere.
     """
 
-    def __init__(self, app_id: str, namespace: str = "", latency: Sequence[int] = LATENCY) -> None:
+    def __init__(self, app_id: str, namespace: str = "", latency: Sequence[int] = LATENCY, rules: Rules | None = None) -> None:
         self.app_id, self.namespace, self.latency = app_id, namespace, tuple(latency)
+        self._rules = rules
+        self.http, self.errors = HttpLabels(path_label), False
         self.counters: dict[str, dict[Labels, Cell]] = {}
         self.histograms: dict[str, dict[Labels, Histogram]] = {}
         self.gauges: dict[str, dict[Labels, float]] = {}
@@ -71,6 +90,8 @@ class Metrics:
 
     def cell(self, family: str, labels: Labels) -> Cell:
         """The counter itself."""
+        if self._rules is not None:
+            labels = self._rules(family, labels)
         series = self.counters.setdefault(family, {})
         cell = series.get(labels)
         if cell is None:
@@ -81,6 +102,8 @@ class Metrics:
 
     def set(self, family: str, labels: Labels, value: float) -> None:
         """Set a gauge."""
+        if self._rules is not None:
+            labels = self._rules(family, labels)
         self.gauges.setdefault(family, {})[labels] = value
 
     def took(self, family: str, labels: Labels, ms: float) -> None:
@@ -100,6 +123,8 @@ class Metrics:
         return self._histogram(family, labels, SIZE)
 
     def _histogram(self, family: str, labels: Labels, buckets: Sequence[int]) -> Histogram:
+        if self._rules is not None:
+            labels = self._rules(family, labels)
         series = self.histograms.setdefault(family, {})
         histogram = series.get(labels)
         if histogram is None:
@@ -115,6 +140,11 @@ class Metrics:
     def both(self, family: str, labels: Labels, began: float) -> None:
         """Count a call that began at this `time.perf_counter()`, and its time."""
         self.calls(family, labels).since(began)
+
+    def counted(self, family: str, labels: Labels, began: float) -> None:
+        """The same for families whose time is called latency."""
+        self.count(f"{family}_count", labels)
+        self.took(f"{family}_latency", labels, (time.perf_counter() - began) * 1000)
 
     async def timed(self, family: str, labels: Iterable[str], call: Callable[[], Awaitable[T]]) -> T:
         """Make a call, counted by its success: `labels`, then `success`."""

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from tests.harness import Sidecar, component, sidecar
+from tests.harness import component, sidecar
+from tests.telemetry.scrapes import scrape, values
 
 DATA = Path(__file__).parent.parent / "data" / "metrics.json"
-SERIES = re.compile(r"^(\w+)\{([^}]*)\}", re.M)
-
-
-def scrape(edged: Sidecar, path: str = "/") -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{edged.metrics_port}{path}") as answer:
-        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
-        return str(answer.read().decode())
-
-
-def values(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Every sample by name and labels."""
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+SERIES = re.compile(r'^(\w+)\{((?:\w+="(?:[^"\\]|\\.)*",?)*)\}', re.M)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +87,7 @@ def shapes(text: str) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
         pairs = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels))
         names, bounds = found.setdefault(name, (set(), set()))
         bounds |= {pairs.pop("le")} if "le" in pairs else set()
-        names |= pairs.keys()
+        names.update(pairs)
     return {name: (frozenset(names), frozenset(bounds)) for name, (names, bounds) in found.items()}
 
 

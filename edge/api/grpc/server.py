@@ -45,7 +45,7 @@ def make_server(app: App, blocks: Blocks, settings: AppSettings, configuration: 
         face,
         unknown=face.proxied,
         intercept=face.admit,
-        render=render,
+        render=_render(app),
         done=_done(app, logged),
         max_receive=settings.max_body_bytes,
         max_send=settings.max_body_bytes,
@@ -193,26 +193,48 @@ def _not_protobuf(what: str, error: DecodeError) -> RpcError:
     return RpcError(Grpc.INTERNAL, f"{what}: {NO_UTF8 if 'UTF-8' in str(error) else NO_WIRE_FORMAT}")
 
 
+def _render(app: App) -> Callable[[Exception], RpcError]:
+    """`render`, counting error codes where they are wanted."""
+    metrics = app.metrics
+    if metrics is None or not metrics.errors:
+        return render
+    from edge.telemetry.categories import note  # few want them
+
+    def counted(error: Exception) -> RpcError:
+        if isinstance(error, EdgeError):
+            note(metrics, error.code.tag)
+        return render(error)
+
+    return counted
+
+
 def _done(app: App, logged: bool) -> Callable[[WireCall, int], None] | None:
     """What is told of every ended call."""
     metrics = app.metrics
     if metrics is None:
         return _log_call if logged else None
 
-    known: dict[tuple[str, int], tuple[Cell, Histogram]] = {}
+    known: dict[tuple[str, int], tuple[Cell, Histogram, Histogram, Histogram]] = {}
 
-    def found(key: tuple[str, int]) -> tuple[Cell, Histogram]:
+    def found(key: tuple[str, int]) -> tuple[Cell, Histogram, Histogram, Histogram]:
         labels = (key[0], STATUS[key[1]])
-        made = metrics.cell("grpc_io_server_completed_rpcs", labels), metrics.times("grpc_io_server_server_latency", labels)
+        made = (
+            metrics.cell("grpc_io_server_completed_rpcs", labels),
+            metrics.times("grpc_io_server_server_latency", labels),
+            metrics.sizes("grpc_io_server_received_bytes_per_rpc", labels[:1]),
+            metrics.sizes("grpc_io_server_sent_bytes_per_rpc", labels[:1]),
+        )
         if len(known) < MOST_KNOWN:
             known[key] = made
         return made
 
     def done(wire: WireCall, code: int) -> None:
         key = (wire.path, code)
-        number, times = known.get(key) or found(key)
+        number, times, received, sent = known.get(key) or found(key)
         number[0] += 1
         times.add((time.monotonic() - wire.began) * 1000)
+        received.add(wire.received)
+        sent.add(wire.sent)
         if logged:
             _log_call(wire, code)
 

@@ -10,14 +10,12 @@ from edge.http1.messages import Response
 from edge.telemetry.metrics import Cell, Histogram, Metrics
 
 Next = Callable[[Call], Answer]
-PathLabel = Callable[[str], str]
 MOST_KNOWN = 2048
-METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"))
 
 
-def counted(metrics: Metrics, next_: Next, label: PathLabel) -> Next:
+def counted(metrics: Metrics, next_: Next) -> Next:
     """What follows, counted when it has answered; `next_` raises nothing but what ends the connection."""
-    note = _Requests(metrics, label).note
+    note = _Requests(metrics).note
 
     def counting(call: Call) -> Answer:
         began = time.perf_counter()
@@ -38,8 +36,8 @@ def counted(metrics: Metrics, next_: Next, label: PathLabel) -> Next:
 class _Requests:
     """The counters that a request adds to, found once per method, path and status."""
 
-    def __init__(self, metrics: Metrics, label: PathLabel) -> None:
-        self._metrics, self._label = metrics, label
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._asked, self._answered = (metrics.sizes(f"http_server_{way}_bytes", ()) for way in ("request", "response"))
         self._known: dict[tuple[str, str, int], tuple[Cell, Cell, Histogram]] = {}
 
@@ -56,10 +54,11 @@ class _Requests:
 
     def _find(self, key: tuple[str, str, int]) -> tuple[Cell, Cell, Histogram]:
         method, path, status = key
-        labels = (method if method in METHODS else "UNKNOWN", self._label(path), str(status))
+        metrics = self._metrics
+        labels = (*metrics.http.of(method, path), str(status))
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
-        metrics = self._metrics
-        asked, answered = metrics.cell("http_server_request_count", labels), metrics.cell("http_server_response_count", labels)
+        asked = metrics.cell("http_server_request_count", labels)
+        answered = metrics.cell("http_server_response_count", labels) if metrics.http.responses else [0.0]
         found = self._known[key] = asked, answered, metrics.times("http_server_latency", labels)
         return found

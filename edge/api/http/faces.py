@@ -13,7 +13,6 @@ from edge.blocks import Blocks
 from edge.config.configuration import Configuration
 from edge.http1.messages import Handler
 from edge.settings import AppSettings
-from edge.telemetry.metrics import path_label
 
 
 def face(app: App, blocks: Blocks, settings: AppSettings, configuration: Configuration, middleware: Sequence[Any] = ()) -> Handler:
@@ -29,7 +28,6 @@ def face(app: App, blocks: Blocks, settings: AppSettings, configuration: Configu
         token=app.api_token,
         allowed_origins=settings.allowed_origins,
         traced=_traced(configuration.tracing.sampling_rate),
-        path_label=path_label if configuration.metric.http.increased_cardinality else _unlabelled,
         api_logging=logging.enabled if settings.api_logging is None else settings.api_logging,
         obfuscate=logging.obfuscate_urls,
         log_health=not logging.omit_health_checks,
@@ -37,11 +35,6 @@ def face(app: App, blocks: Blocks, settings: AppSettings, configuration: Configu
     api = configuration.api
     rules = Rules(api.rules("allowed", "http"), api.rules("denied", "http"))
     return Face(app, blocks, Router(routes.ROUTES, rules, routes.FALLBACK, routes.LATE), chosen).handle
-
-
-def _unlabelled(path: str) -> str:
-    """`increasedCardinality: false`."""
-    return ""
 
 
 def public_face(app: App, blocks: Blocks) -> Handler:

@@ -15,14 +15,13 @@ from edge.api.http import trace
 from edge.api.http.answers import render, text
 from edge.api.http.call import Answer, Call
 from edge.api.http.cors import Cors
-from edge.api.http.counting import PathLabel, counted
+from edge.api.http.counting import counted
 from edge.api.http.router import Router, clean
 from edge.app import App
 from edge.blocks import Blocks
 from edge.errors import EdgeError
 from edge.http1.messages import Request, Response
 from edge.record import record
-from edge.telemetry.metrics import path_label
 
 log = logging.getLogger("dapr.runtime.http")
 access_log = logging.getLogger("dapr.runtime.http-info")
@@ -45,7 +44,6 @@ class FaceSettings:
     allowed_origins: str = ""
     pipeline: tuple[Middleware, ...] = ()
     traced: bool = True
-    path_label: PathLabel = path_label
     api_logging: bool = False
     obfuscate: bool = False
     log_health: bool = True
@@ -67,7 +65,7 @@ class Face:
             next_ = self._guarded(next_)
         if self._cors is not None:
             next_ = self._crossed(self._cors, next_)
-        self._next = next_ if app.metrics is None else counted(app.metrics, _caught(next_), settings.path_label)
+        self._next = next_ if app.metrics is None else counted(app.metrics, _caught(next_))
 
     def handle(self, request: Request) -> Answer:
         """The answer, or its coroutine."""
@@ -133,7 +131,7 @@ def _answer(call: Call, next_: Next) -> Answer:
     try:
         answer = next_(call)
     except EdgeError as error:
-        return render(error)
+        return _refusal(call, error)
     except Exception as error:
         return _bug(call, error)
     return answer if isinstance(answer, Response) else _answer_later(call, answer)
@@ -147,11 +145,19 @@ async def _answer_later(call: Call, answer: Awaitable[Response]) -> Response:
     try:
         return await answer
     except EdgeError as error:
-        return render(error)
+        return _refusal(call, error)
     except OSError:
         raise  # the caller is gone: the server closes the connection
     except Exception as error:
         return _bug(call, error)
+
+
+def _refusal(call: Call, error: EdgeError) -> Response:
+    if (metrics := call.app.metrics) is not None and metrics.errors:
+        from edge.telemetry.categories import note  # few want them
+
+        note(metrics, error.code.tag)
+    return render(error)
 
 
 def _bug(call: Call, error: Exception) -> Response:

@@ -84,6 +84,10 @@ class Hosting:
             return ActorStatus()
         return ActorStatus("RUNNING", [(name, len(kind)) for name, kind in hosted.items()], True, "placement: connected")
 
+    def types(self, app: App) -> list[ActorType]:
+        """What the app hosts."""
+        return list(self._types.get(app.id, {}).values())
+
     def _event(self, app: App) -> asyncio.Event:
         return self._known.setdefault(app.id, asyncio.Event())
 

@@ -47,6 +47,7 @@ from edge.errors import (
 from edge.model import InvokeResponse, StateItem
 from edge.resiliency import Rules
 from edge.tasks import Tasks
+from edge.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 RESERVED = "dapr.internal."
@@ -108,6 +109,12 @@ class ActorService:
 
     def status(self, app: App) -> ActorStatus:
         return self._hosting.status(app)
+
+    def measure(self, app: App, metrics: Metrics) -> None:
+        """Set the gauges of the app's types."""
+        for kind in self._hosting.types(app):
+            metrics.set("runtime_actor_pending_actor_calls", (kind.name,), kind.waiting())
+            metrics.set("runtime_actor_timers", (kind.name,), self._timers.count(app.namespace, kind.name))
 
     # --- methods
     async def invoke(self, app: App, call: ActorCall) -> InvokeResponse:

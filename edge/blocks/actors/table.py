@@ -66,11 +66,11 @@ class ActorType:
 
     async def remind(self, tick: ActorTick) -> bool:
         """A reminder in its turn; errors as `invoke`."""
-        return await self._turn(tick.id, "", lambda: self.host.remind(tick))
+        return await self._fired("reminders", self._turn(tick.id, "", lambda: self.host.remind(tick)))
 
     async def timer(self, tick: ActorTick) -> bool:
         """A timer's tick in its turn; errors as `invoke`."""
-        return await self._turn(tick.id, "", lambda: self.host.timer(tick))
+        return await self._fired("timers", self._turn(tick.id, "", lambda: self.host.timer(tick)))
 
     async def halt(self, which: Iterable[str] | None = None, patience: float | None = None) -> None:
         """Deactivate instances (all: None). patience: seconds for running turns, None = as the app configured."""
@@ -87,6 +87,24 @@ class ActorType:
         await self.halt(patience=patience)
         if self._alarm is not None:
             self._alarm.cancel()
+
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        return sum(actor.waiting for actor in self._active.values())
+
+    async def _fired(self, what: str, turn: Awaitable[bool]) -> bool:
+        """The same turn, counted."""
+        success = "false"
+        try:
+            done = await turn
+            success = "true"
+            return done
+        except HostGone:
+            success = ""
+            raise
+        finally:
+            if success and self.app.metrics is not None:
+                self.app.metrics.count(f"runtime_actor_{what}_fired_total", (self.name, success))
 
     def active(self) -> list[str]:
         """Ids of the active instances."""
@@ -132,12 +150,18 @@ class ActorType:
         actor.gone = asyncio.get_running_loop().create_future()
         return actor
 
+    def _count(self, family: str, *labels: str) -> None:
+        if self.app.metrics is not None:
+            self.app.metrics.count(family, labels)
+
     async def _deactivate(self, actor: Actor, patience: float) -> None:
         try:
             await actor.close(patience)
             async with self._slots, asyncio.timeout(DEACTIVATION_TIMEOUT):
                 await self.host.deactivate(self.name, actor.id)
+            self._count("runtime_actor_deactivated_total", self.name)
         except (ActorFailed, AppUnavailable, HostGone, TimeoutError) as error:
+            self._count("runtime_actor_deactivated_failed_total", self.name, "invoke")
             log.debug("Failed to halt actor %s||%s: %s", self.name, actor.id, error or "no answer")
         finally:
             del self._closing[actor.id]

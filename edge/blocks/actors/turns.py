@@ -46,6 +46,11 @@ class Turns:
     def busy(self) -> bool:
         return self._current is not None
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        return sum(flight.depth for flight in self._queue or ())
+
     async def run(self, stack: str, max_depth: int, begun: Callable[[], None], work: Callable[[], Awaitable[T]]) -> T:
         """Do `work` in this caller's turn; `begun` is called when the turn comes.
 

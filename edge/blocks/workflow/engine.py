@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edge.blocks.workflow import store, turn, wire
+from edge.blocks.workflow import measured, store, turn, wire
 from edge.blocks.workflow.limits import Limits
 from edge.database import Database
 from edge.tasks import Tasks
@@ -46,14 +46,18 @@ class _Activity:
     instance_id: str
     name: str
     worker: Worker
+    began: float
 
 
 class Engine:
     """Workflows of all apps of the daemon."""
 
-    def __init__(self, database: Database, tasks: Tasks, limits: Limits | None = None) -> None:
+    def __init__(
+        self, database: Database, tasks: Tasks, limits: Limits | None = None, metrics_of: measured.MetricsOf = measured.none
+    ) -> None:
         self.database, self._tasks = database, tasks
         self._limits = limits or Limits()
+        self._metrics_of = metrics_of
         self._workers: dict[str, list[Worker]] = {}
         self._ready: dict[str, dict[int, None]] = {}
         self._turns: dict[int, tuple[turn.Turn, Worker]] = {}
@@ -177,7 +181,9 @@ class Engine:
         if limit and sum(a.name == request.name and a.worker.app == worker.app for a in self._activities.values()) >= limit:
             return False
         instance_id = request.workflowInstance.instanceId
-        self._activities[(worker.app, instance_id, task)] = _Activity(row, number, task, instance_id, request.name, worker)
+        self._activities[(worker.app, instance_id, task)] = _Activity(
+            row, number, task, instance_id, request.name, worker, time.perf_counter()
+        )
         worker.activities.add(row)
         worker.queue.put_nowait(wire.WorkItem(activityRequest=request))
         return True
@@ -194,6 +200,7 @@ class Engine:
         self._turns[number] = (given, worker)
         self._by_id[(app, given.head.id)] = number
         worker.turns.add(number)
+        measured.begun(self._metrics_of(app), given)
         worker.queue.put_nowait(wire.WorkItem(workflowRequest=turn.request(given)))
         return True
 
@@ -260,6 +267,7 @@ class Engine:
         self._notify(head.app, head.id)
         self._mark_ready(head.app, head.n)
         if changes.finished:
+            measured.ended(self._metrics_of(head.app), given, changes.status)
             await self._cascade(given)
 
     async def _cascade(self, given: turn.Turn) -> None:
@@ -277,6 +285,7 @@ class Engine:
         if activity is None:
             return
         activity.worker.activities.discard(activity.row)
+        measured.activity(self._metrics_of(app), activity.name, activity.began, ok=not response.HasField("failureDetails"))
         self._known_activities.discard(activity.row)
 
         def unit(tx: Any) -> store.Instance | None:
