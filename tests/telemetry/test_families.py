@@ -76,9 +76,7 @@ def _use(one: Sidecar, other: Sidecar) -> None:
         one.call("POST", "/v1.0/actors/Gauge/1/method/go", b"", timeout=30)
         one.call("POST", "/v1.0/actors/Gauge/1/timers/t", {"dueTime": "0s", "period": "1h"})
         one.call("POST", "/v1.0/actors/Gauge/1/reminders/r", {"dueTime": "0s"})
-        one.call(
-            "POST", "/v1.0/jobs/j", {"dueTime": "0s", "data": {"@type": STRING, "value": "x"}}
-        )
+        one.call("POST", "/v1.0/jobs/j", {"dueTime": "0s", "data": {"@type": STRING, "value": "x"}})
         one.call("POST", "/v1.0-alpha2/conversation/echo/converse", {"inputs": [{"messages": [{"ofUser": {"content": [{"text": "a"}]}}]}]})
         one.call("GET", "/v1.0/state/no/a")
         assert other.call("POST", f"/v1.0/invoke/{APP}/method/hello", b"x", timeout=30).status == 200
