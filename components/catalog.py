@@ -8,6 +8,7 @@ CATALOG: dict[str, str] = {
     "bindings.http/v1": "components.bindings.http:Binding",
     "bindings.localstorage/v1": "components.bindings.localstorage:Binding",
     "bindings.mqtt3/v1": "components.bindings.mqtt3:Binding",
+    "bindings.mqtt5/v1": "components.bindings.mqtt5:Binding",
     "bindings.postgresql/v1": "components.bindings.postgresql:Binding",
     "bindings.redis/v1": "components.bindings.redis:Binding",
     "bindings.serial/v1": "components.bindings.serial:Binding",

@@ -211,6 +211,15 @@ class InputBinding(Component, Protocol):
 
 
 @runtime_checkable
+class Replies(Protocol):
+    """Optional for a binding of both directions: whoever sent an event may want what the app answers to it."""
+
+    def reply_to(self, event: BindingEvent) -> Mapping[str, str] | None:
+        """Metadata of the `create` that carries the answer, None when none is wanted."""
+        ...
+
+
+@runtime_checkable
 class OutputBinding(Component, Protocol):
     """operations: in the order that Dapr's error text lists them. journal_out: as for pub/sub (only operation `create`)."""
 

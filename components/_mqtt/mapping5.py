@@ -27,6 +27,7 @@ ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time", "tracepa
 EVENT = "application/cloudevents"
 LONGEST_PEEK = 64 << 10
 """Bytes of an event up to which it is read for its attributes; in larger ones they stand in the payload only."""
+NO_TRACE = ("", "00-00000000000000000000000000000000-0000000000000000-00")
 CE = "ce-"
 """Before attributes in metadata, as CloudEvents writes them into HTTP headers (edge/received.py makes the event again)."""
 
@@ -101,7 +102,7 @@ def _user(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in metadata.items():
         if name.startswith(CE):
             yield name[len(CE) :], value
-        elif (lower := name.lower()) not in OWN and not lower.startswith("cloudevent."):
+        elif (lower := name.lower()) not in OWN and not lower.startswith("cloudevent.") and value not in NO_TRACE:
             yield name, value
 
 
@@ -142,6 +143,16 @@ def incoming(topic: str, data: bytes, retained: bool, properties: Properties) ->
             continue
         key = CE + name if binary and _is_attribute(name) else name
         metadata[key] = f"{metadata[key]},{value}" if key in metadata else value
+    _describe(properties, metadata)
+    return Message(topic, data, metadata, properties.content_type or None)
+
+
+def incoming_event(topic: str, data: bytes, retained: bool, properties: Properties) -> Message:
+    """A received message for a binding: its properties by name, `topic` and `contentType` among them."""
+    metadata = {name: value for name, value in properties.user if name.lower() not in OWN}
+    metadata |= {"topic": topic, "retained": "true" if retained else "false"}
+    if properties.content_type:
+        metadata["contentType"] = properties.content_type
     _describe(properties, metadata)
     return Message(topic, data, metadata, properties.content_type or None)
 

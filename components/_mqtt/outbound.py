@@ -61,6 +61,10 @@ class Flight:
     def __post_init__(self) -> None:
         self.size = frames.publish_size(len(self.topic), len(self.data), self.qos, 0 if self.properties is None else self.properties.size)
 
+    def outlived(self, now: float) -> bool:
+        """It waited here too long, and the broker knows nothing of it."""
+        return self.stage is Stage.WAITING and self.properties is not None and self.properties.over(now)
+
 
 class Speech:
     """How the present connection wants its PUBLISH packets: the version, the broker's limits, and the topic aliases given so far."""
@@ -146,6 +150,9 @@ class Outbound:
     def _fill(self) -> None:
         while self._queue and self._room(self._queue[0]):
             flight = self._queue.popleft()
+            if flight.outlived(self._loop.time()):
+                _settle(flight, Unavailable("the message's time was over before the broker could get it"))
+                continue
             if not flight.mid:
                 flight.mid = self._next_id()
             self._flights[flight.mid] = flight

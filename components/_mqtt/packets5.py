@@ -45,6 +45,10 @@ class Block:
         self._until = None if properties.expiry is None else now + properties.expiry
         self.size = len(self(now))
 
+    def over(self, now: float) -> bool:
+        """The message has outlived its expiry."""
+        return self._until is not None and now > self._until
+
     def __call__(self, now: float, alias: int = 0) -> bytes:
         """At that loop time. An interval that is over stays 1 s: 0 means "for ever" to some brokers."""
         out = b""

@@ -19,7 +19,7 @@ from edge.blocks.inbox_pump import SingleLane
 from edge.blocks.outcome import DELIVERED, End, Outcome
 from edge.blocks.pubsub import Outbox
 from edge.blocks.retries import Attempts, BreakerOpen, PolicyOf, no_policy
-from edge.component import Unsubscribe
+from edge.component import Replies, Unsubscribe
 from edge.errors import ComponentError, EdgeError, Unavailable
 from edge.goscanner import JsonError
 from edge.journal import Journal
@@ -89,6 +89,17 @@ class OutputBindings:
             if not await self._answer(app, name, data):
                 return
 
+    async def reply(self, part: Part, event: BindingEvent, result: BindingResult) -> None:
+        """Send what an app answered to whoever sent the event, if he wants it; durably, as any `create`. Failures are only logged."""
+        if not isinstance(part.component, Replies) or (metadata := part.component.reply_to(event)) is None:
+            return
+        if result.content_type:
+            metadata = {"contentType": result.content_type, **metadata}
+        try:
+            await self._accept(part, result.data, metadata)
+        except ComponentError as error:
+            log.error("binding %s: the answer to %s could not be sent: %s", part.name, metadata.get("topic"), error)
+
     async def _answer(self, app: App, name: str, data: bytes) -> bool:
         try:
             await self.invoke(app, name, "create", data, {})
@@ -124,6 +135,7 @@ class BindingCourier:
         metrics, call = self._app.metrics, partial(self._attempts.run, lambda: self._channel.trigger(self._part.name, self._route, event))
         result = await (call() if metrics is None else metrics.timed("component_input_binding", (self._part.name,), call))
         await self._outputs.answer(self._app, result)
+        await self._outputs.reply(self._part, event, result)
         return result
 
     async def at_once(self, event: BindingEvent) -> BindingResult:

@@ -99,6 +99,14 @@ def host(ask: Ask, folder: Path) -> Candidate:
 
 
 def mqtt3(ask: Ask, folder: Path) -> Candidate:
+    return _mqtt("bindings.mqtt3", ask, folder)
+
+
+def mqtt5(ask: Ask, folder: Path) -> Candidate:
+    return _mqtt("bindings.mqtt5", ask, folder)
+
+
+def _mqtt(type_: str, ask: Ask, folder: Path) -> Candidate:
     broker: Broker = ask("broker")
     topic = f"t/{uuid4().hex}"
 
@@ -110,8 +118,8 @@ def mqtt3(ask: Ask, folder: Path) -> Candidate:
         await asyncio.to_thread(publish)
 
     raw = {"url": broker.url, "topic": topic, "consumerID": uuid4().hex}
-    one = partial(over, "bindings.mqtt3", folder, raw, {"url": f"tcp://127.0.0.1:{free_port()}"})
-    return Candidate("bindings.mqtt3", one, (Call("create", b"x"),), nudge, True)
+    one = partial(over, type_, folder, raw, {"url": f"tcp://127.0.0.1:{free_port()}"})
+    return Candidate(type_, one, (Call("create", b"x"),), nudge, True)
 
 
 def serial(ask: Ask, folder: Path) -> Candidate:
@@ -151,7 +159,7 @@ def mail_port() -> Iterator[int]:
     controller.stop()
 
 
-MAKERS = (cron, host, http, localstorage, mqtt3, postgresql, redis, serial, smtp, sqlite)
+MAKERS = (cron, host, http, localstorage, mqtt3, mqtt5, postgresql, redis, serial, smtp, sqlite)
 CANDIDATES = {f"bindings.{maker.__name__}/v1": maker for maker in MAKERS}
 
 
