@@ -20,6 +20,7 @@ from edge.app import App
 from edge.blocks import Blocks
 from edge.errors import ComponentError
 from edge.http1.server import Tcp, bind
+from edge.listeners import ListenError, refused
 from edge.mesh.forwarded import host_address
 from edge.mesh.sidecars import Mesh
 from edge.model import Address
@@ -91,10 +92,13 @@ class InternalPort:
 
 @asynccontextmanager
 async def serve_internal(settings: AppSettings, app: App, blocks: Blocks, mesh: Mesh, tasks: Tasks) -> AsyncIterator[None]:
-    """The port is open and announced; without a certificate from Sentry as soon as there is one. Raises OSError, IdentityError."""
+    """The port is open and announced; without a certificate from Sentry as soon as there is one. Raises ListenError, IdentityError."""
     port = InternalPort(settings, app, blocks, mesh)
     try:
-        address = app.internal_address = port.bind()
+        try:
+            address = app.internal_address = port.bind()
+        except OSError as error:
+            raise ListenError(refused("internal gRPC", error, "dapr-internal-grpc-port")) from error
         if settings.mtls:
             await _secured(settings, app, port, tasks)
         else:

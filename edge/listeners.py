@@ -55,7 +55,7 @@ async def serve_http(settings: AppSettings, app: App, blocks: Blocks, plan: Plan
     except OSError as error:
         if isinstance(error, ListenError) or not (error.strerror or "").startswith("listen"):
             raise
-        raise ListenError(_refused("HTTP", error, "dapr-http-port")) from error
+        raise ListenError(refused("HTTP", error, "dapr-http-port")) from error
 
 
 def middleware(pipeline: Pipeline, parts: Parts, app: App) -> list[Any]:
@@ -67,7 +67,8 @@ def middleware(pipeline: Pipeline, parts: Parts, app: App) -> list[Any]:
     return [part.component for _, part in found if part is not None]
 
 
-def _refused(name: str, error: OSError, flag: str) -> str:
+def refused(name: str, error: OSError, flag: str) -> str:
+    """The text of a ListenError."""
     return (
         f"failed to start {name} server: could not listen on any endpoint: {error.strerror or error}; "
         f"stop what listens there, or choose another with --{flag}"
@@ -104,7 +105,7 @@ async def serve_grpc(settings: AppSettings, app: App, blocks: Blocks, plan: Plan
                 bound = bind(place)
             except OSError as error:
                 grpc_log.error("Failed to listen for gRPC server on TCP address %s with error: %s", place, error)
-                raise ListenError(_refused("API gRPC", error, "dapr-grpc-port")) from error
+                raise ListenError(refused("API gRPC", error, "dapr-grpc-port")) from error
             listeners.append(await loop.create_server(lazy, sock=bound, backlog=1024))
             grpc_log.info("gRPC server listening on TCP address: %s", bound.getsockname())
         log.info("API gRPC server is running on port %d", settings.grpc_port)
@@ -130,4 +131,4 @@ async def serve_public(settings: AppSettings, app: App, blocks: Blocks) -> Async
     except OSError as error:
         if not (error.strerror or "").startswith("listen"):
             raise
-        raise ListenError(_refused("public HTTP", error, "dapr-public-port")) from error
+        raise ListenError(refused("public HTTP", error, "dapr-public-port")) from error

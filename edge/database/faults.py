@@ -37,6 +37,8 @@ def translate(error: sqlite3.Error, path: str) -> Exception:
             return Unavailable(f"database is locked ({primary(error)}): another process holds {path}")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
             return Unavailable(f"{path}: cannot be written (attempt to write a readonly database); remount it writable or check its owner")
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN if wrong := no_file(path):
+            return Unavailable(wrong)
         case sqlite3.SQLITE_IOERR:
             return no_space(path) if _disk_is_full(path) else Unavailable(f"{path}: {error}; check the disk, writing is tried again")
         case sqlite3.SQLITE_CANTOPEN:
@@ -44,6 +46,15 @@ def translate(error: sqlite3.Error, path: str) -> Exception:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return damaged(path, str(error))
     return error
+
+
+def no_file(path: str) -> str:
+    """Why what stands at the path can be no database: a folder, a device, a link to nothing; "" = a file or nothing."""
+    if os.path.isfile(path) or not os.path.lexists(path):  # noqa: PTH113 (must not fail on odd names)
+        return ""
+    link = f" (a link to {os.path.realpath(path)})" if os.path.islink(path) else ""  # noqa: PTH114
+    kind = "a folder" if os.path.isdir(path) else "no regular file"  # noqa: PTH112
+    return f"{path}{link} is {kind}; move it away, or give another --data-dir. It was left as it is"
 
 
 def damaged(path: str, reason: str) -> Damaged:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from edge.crash import reach
 from edge.database.connection import Options, open_writer
-from edge.database.faults import Damaged, translate
+from edge.database.faults import Damaged, no_file, translate
 from edge.database.pages import DB_HEAD, MAGIC, Pages
 from edge.database.wal import Frame, frames
-from edge.errors import Full
+from edge.errors import Full, Unavailable
 
 log = logging.getLogger("edged.database")
 CHECKED_BYTES = 4 << 20
@@ -53,6 +53,9 @@ class Report:
 def open_sound(target: str, path: str, options: Options) -> tuple[sqlite3.Connection, Report | None]:
     """The writer's connection to a file that can be used, whatever was there before. Raises what `open_writer` raises but Damaged."""
     file = Path(path)
+    for suffix in (*SUFFIXES, ".rescued"):
+        if wrong := no_file(f"{path}{suffix}"):
+            raise Unavailable(wrong)
     _finish(file)
     began = time.monotonic()
     foreign = _set_wal_aside(file, began) if _foreign(file) else None
@@ -300,6 +303,8 @@ def _place(file: Path) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise Unavailable(f"{file} is damaged, and there is no place to set it aside: {folder}: {error.strerror}") from error
         else:
             return folder
 

@@ -116,16 +116,18 @@ def test_it_runs_with_an_empty_environment(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (3, "")
 
 
-def test_a_port_that_is_taken_is_named_with_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("port", ["http", "grpc", "internal-grpc"])
+def test_a_port_that_is_taken_is_named_with_what_to_do(port: str, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         one = Sidecar(tmp_path)
-        one.http_port = taken.getsockname()[1]
+        number = taken.getsockname()[1]
+        one.flags = [f"--dapr-{port}-port", str(number)]
         one.spawn()
 
         assert ended(one) == 1
-    assert f"{one.http_port}: bind: address already in use" in one.log() and "--dapr-http-port" in one.log()
+    assert f"{number}: bind: address already in use" in one.log() and f"choose another with --dapr-{port}-port" in one.log()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 
 from edge.database import Database, Options
 from edge.database.rescue import Report
+from edge.errors import Unavailable
 from edge.journal import Journal, salvager
 from edge.journal.rows import checksum
 from edge.model import Message
@@ -294,6 +295,35 @@ def test_the_checksum_covers_all_that_is_delivered() -> None:
     parts = ("t", b"data", b"{}", "id")
     assert len({checksum(*parts), checksum("u", *parts[1:]), checksum("t", b"date", *parts[2:]), checksum("t", b"data", b"{]", "id")}) == 4
     assert checksum(*parts) != checksum("t", b"data", b"{}", "ie")
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".rescued"])
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
+def test_what_is_no_file_is_left_and_named(suffix: str, kind: str, tmp_path: Path) -> None:
+    path = Path(f"{tmp_path / 'edged.db'}{suffix}")
+    match kind:
+        case "folder":
+            path.mkdir()
+            (path / "precious").touch()
+        case "link":
+            path.symlink_to(tmp_path / "gone" / "edged.db")
+        case "pipe":
+            os.mkfifo(path)
+
+    with pytest.raises(Unavailable, match=f"{path}.* is .*; move it away"):
+        in_life(tmp_path / "edged.db", look)
+
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_damaged_file_that_cannot_be_set_aside_is_left(file: Path) -> None:
+    file.write_bytes(b"rubbish")
+    (file.parent / "damaged").touch()
+
+    with pytest.raises(Unavailable, match=f"{file} is damaged, and there is no place .*damaged/1: Not a directory"):
+        in_life(file, look)
+
+    assert file.read_bytes() == b"rubbish"
 
 
 def test_without_rescue_a_damaged_file_is_refused_as_it_is(file: Path) -> None:
