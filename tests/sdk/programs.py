@@ -7,14 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness import ROOT, free_port, sidecar
+from tests.harness import ROOT, Sidecar, free_port, sidecar
 
 HERE = Path(__file__).parent
 CACHE = ROOT / ".cache" / "sdk"
@@ -46,6 +47,34 @@ def go(name: str) -> list[str]:
     return [str(CACHE / "go-sdk"), name]
 
 
+@contextmanager
+def called(folder: Path, apps: Mapping[str, tuple[Sequence[str], str]], **settings: Any) -> Iterator[None]:
+    """Apps that are only called, each beside a sidecar of its own. apps: app id -> its command and protocol."""
+    sidecars, processes = [], []
+    try:
+        for app_id, (command, protocol) in apps.items():
+            one = Sidecar(folder / app_id, app_id, free_port(), flags=("--app-protocol", protocol), **settings)
+            one.folder.mkdir(parents=True)
+            one.spawn()
+            sidecars.append(one)
+            with (one.folder / "app.txt").open("wb") as out:
+                processes.append(subprocess.Popen(command, env=_environment(one), cwd=one.folder, stdout=out, stderr=out))
+        for one in sidecars:
+            one.wait(timeout=60)
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+        for one in sidecars:
+            one.kill()
+
+
+def _environment(edged: Sidecar) -> dict[str, str]:
+    ports = {"APP_PORT": str(edged.app_port), "DAPR_HTTP_PORT": str(edged.http_port), "DAPR_GRPC_PORT": str(edged.grpc_port)}
+    return os.environ | ports | {"NODE_PATH": str(CACHE / "node" / "node_modules"), "DAPR_RUNTIME_HOST": "127.0.0.1"}
+
+
 def run(
     command: Sequence[str], folder: Path, *, app_protocol: str = "http", needs_app: bool = True, timeout: float = 90.0, **settings: Any
 ) -> list[list[Any]]:
@@ -56,9 +85,7 @@ def run(
     port = free_port() if needs_app else 0
     flags = ("--app-protocol", app_protocol, *settings.pop("flags", ()))
     with sidecar(folder, app_port=port, flags=flags, **settings) as edged:
-        ports = {"APP_PORT": str(port), "DAPR_HTTP_PORT": str(edged.http_port), "DAPR_GRPC_PORT": str(edged.grpc_port)}
-        env = os.environ | ports | {"NODE_PATH": str(CACHE / "node" / "node_modules"), "DAPR_RUNTIME_HOST": "127.0.0.1"}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout, cwd=folder)
+        done = subprocess.run(command, env=_environment(edged), capture_output=True, text=True, timeout=timeout, cwd=folder)
         assert done.returncode == 0, (
             f"{command[-1]} ended with {done.returncode}\n{done.stderr[-4000:]}\n{done.stdout[-4000:]}\n{edged.log()}"
         )
