@@ -378,6 +378,6 @@ CONVERSATION_INVALID = Code(
     400,
     "ERR_CONVERSATION_INVALID_PARMS",
     Grpc.INVALID_ARGUMENT,
-    "failed conversing with component {name}: invalid params%!(EXTRA *errors.errorString={error})",
+    "failed conversing with component {name}: invalid params: {error}",
 )
 CONVERSATION_INVOKE = Code(500, "ERR_CONVERSATION_INVOKE", Grpc.INTERNAL, "failed conversing with component {name}: {error}")

@@ -47,7 +47,7 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.channel.close()
 
-    def call(self, name: str, request: Any = None, metadata: Metadata = (), timeout: float = 10.0, **fields: Any) -> Result:
+    def call(self, name: str, request: Any = None, metadata: Metadata = (), timeout: float = 30.0, **fields: Any) -> Result:
         """One call; `request` as JSON, or `fields` by name. The reply as JSON. Of a server stream all replies."""
         method = self.method(name)
         message = GetMessageClass(method.input_type)()
@@ -59,7 +59,7 @@ class Client:
         result.message = result.replies[-1] if result.replies else None
         return result
 
-    def raw(self, path: str, data: bytes = b"", metadata: Metadata = (), timeout: float = 10.0, *, streaming: bool = False) -> Result:
+    def raw(self, path: str, data: bytes = b"", metadata: Metadata = (), timeout: float = 30.0, *, streaming: bool = False) -> Result:
         """Bytes for bytes."""
         if streaming:
             call: Any = self.channel.unary_stream(path)(data, metadata=tuple(metadata), timeout=timeout)

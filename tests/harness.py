@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,11 +22,25 @@ EDGED = (frozen,) if (frozen := os.environ.get("EDGED_PROGRAM")) else (sys.execu
 """The executable under test: the source tree's, or a built one."""
 
 
+PORTS = range(20_000, 32_000)
+"""Below those that the kernel gives to clients, so that no connection of another test takes one."""
+_reserved: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port that was free a moment ago on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on loopback that nobody has, and that no other test process is given while this one lives."""
+    for port in random.sample(PORTS, len(PORTS)):
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0edged-tests-{port}")
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            mark.close()
+            continue
+        _reserved.append(mark)
+        return port
+    raise AssertionError("no port is free")
 
 
 def component(name: str, kind: str, metadata: Mapping[str, object] | None = None, **spec: object) -> str:

@@ -43,6 +43,14 @@ def normal(text: str) -> str:
     return TIME.sub("<time>", UUID.sub("<uuid>", text))
 
 
+ACCIDENT = re.compile(r"%!\(EXTRA [^=]+=(.*?)\)(?=\"|$)")
+
+
+def meant(text: str) -> str:
+    """A recorded text without the marks that Go puts where a format has one argument too many: edged says what was meant."""
+    return ACCIDENT.sub(r": \1", text)
+
+
 def filled(text: str) -> str:
     """A recorded text with its placeholders replaced by values of their kind, as a sender would have written them."""
     return text.replace("<uuid>", "0b6e1c1e-5d2a-4c62-9d3e-6f6a1b7a0c11").replace("<time>", "2026-11-23T06:41:03Z")

@@ -43,7 +43,7 @@ def said(text: str, words: int, **more: Any) -> dict[str, Any]:
             400,
             (
                 "ERR_CONVERSATION_INVALID_PARMS",
-                "failed conversing with component parrot: invalid params%!(EXTRA *errors.errorString=message type cannot be nil)",
+                "failed conversing with component parrot: invalid params: message type cannot be nil",
             ),
         ),
     ],

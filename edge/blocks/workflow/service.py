@@ -179,6 +179,6 @@ def _info(state: Any) -> WorkflowInfo:
 
 
 def _missing(instance_id: str, cause: str) -> EdgeError:
-    """Dapr gives its text one argument too many, and Go says so."""
-    text = f"unable to find workflow with the provided instance ID: {instance_id}%!(EXTRA *fmt.wrapError={cause})"
+    """Dapr's text has one argument too many, which Go puts behind it with marks of its own."""
+    text = f"unable to find workflow with the provided instance ID: {instance_id}: {cause}"
     return EdgeError(errors.WORKFLOW_NOT_FOUND, message=text)
