@@ -16,6 +16,7 @@ from typing import Any
 
 from edge.blocks.workflow import measured, store, turn, wire
 from edge.blocks.workflow.limits import Limits
+from edge.blocks.workflow.rows import activity_event, fire, load_turn
 from edge.database import Database
 from edge.tasks import Tasks
 
@@ -190,7 +191,7 @@ class Engine:
 
     def _send_turn(self, app: str, number: int) -> bool:
         """False when as many of its name are at work as may be."""
-        given = self.database.view(lambda tx: _load_turn(tx, number))
+        given = self.database.view(lambda tx: load_turn(tx, number))
         worker = self._least_loaded(app)
         if given is None or worker is None:
             return True
@@ -292,7 +293,7 @@ class Engine:
             head = store.by_number(tx, activity.number)
             if head is None:
                 return None
-            event = _activity_event(tx, head, response)
+            event = activity_event(tx, head, response)
             return head if store.finish_activity(tx, activity.row, activity.number, event.SerializeToString()) else None
 
         head = await self.database.write(unit)
@@ -368,58 +369,6 @@ class Engine:
                 except TimeoutError:
                     pass
                 continue
-            fired = await self.database.write(lambda tx: _fire(tx, int(time.time() * 1000)))
+            fired = await self.database.write(lambda tx: fire(tx, int(time.time() * 1000)))
             for head, kind in fired:
                 self.forget(head) if kind == store.PURGE else self._mark_ready(head.app, head.n)
-
-
-def _load_turn(tx: Any, number: int) -> turn.Turn | None:
-    head = store.by_number(tx, number)
-    rows = store.inbox(tx, number) if head is not None else []
-    if head is None or not rows or head.status in store.ENDED:
-        return None
-    past = [wire.HistoryEvent.FromString(event) for event in store.history(tx, number)]
-    new = [wire.HistoryEvent.FromString(event) for _, event in rows]
-    if not past and not any(event.HasField("executionStarted") for event in new):
-        return None
-    first = wire.event(workflowStarted=wire.history.WorkflowStartedEvent())
-    if head.generation > 1 and not past:
-        first.router.sourceAppID = head.app
-    return turn.Turn(head, past, [first, *new], [row for row, _ in rows])
-
-
-def _activity_event(tx: Any, head: store.Instance, response: Any) -> Any:
-    scheduled = next(
-        (
-            event
-            for event in map(wire.HistoryEvent.FromString, store.history(tx, head.n))
-            if event.HasField("taskScheduled") and event.eventId == response.taskId
-        ),
-        None,
-    )
-    execution = scheduled.taskScheduled.taskExecutionId if scheduled is not None else ""
-    if response.HasField("failureDetails"):
-        failed = wire.history.TaskFailedEvent(
-            taskScheduledId=response.taskId, failureDetails=response.failureDetails, taskExecutionId=execution
-        )
-        event = wire.event(taskFailed=failed)
-    else:
-        result = response.result if response.HasField("result") else None
-        event = wire.event(
-            taskCompleted=wire.history.TaskCompletedEvent(taskScheduledId=response.taskId, result=result, taskExecutionId=execution)
-        )
-    if scheduled is not None and scheduled.HasField("router"):
-        event.router.CopyFrom(scheduled.router)
-    return event
-
-
-def _fire(tx: Any, now_ms: int) -> list[tuple[store.Instance, str]]:
-    found = []
-    for number, kind in store.fire_due(tx, now_ms):
-        head = store.by_number(tx, number)
-        if head is None:
-            continue
-        if kind == store.PURGE:
-            store.drop(tx, head.app, head.id)
-        found.append((head, kind))
-    return found
