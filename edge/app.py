@@ -23,6 +23,7 @@ from edge.model import (
     Subscription,
     TopicEvent,
 )
+from edge.record import record
 
 if TYPE_CHECKING:
     from edge.telemetry.metrics import Metrics
@@ -47,7 +48,7 @@ class AppRefused(Exception):
         super().__init__(text)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Delivery:
     """The app's verdict on one event. dead_letter: False where Dapr drops without a dead letter (gRPC Unimplemented).
 
@@ -60,14 +61,14 @@ class Delivery:
     code: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ActorConfig:
     """What `GET /dapr/config` says, parsed by the actor block; `raw` is its JSON object ({} when absent or invalid)."""
 
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Callback:
     """An actor callback of an HTTP app. path: the request target. headers: lower-case names; what is hop by hop is not passed on."""
 
@@ -142,7 +143,7 @@ class App:
     metrics: Metrics | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """One open component. properties: its metadata with secrets resolved (lower-case keys), for the runtime-level fields that a
     block reads (`keyprefix`, `publishingscopes`, `route`…); never logged. capabilities: as the metadata API shows them.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -28,6 +27,7 @@ from edge.model import (
     StateItem,
     UnlockStatus,
 )
+from edge.record import record
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -56,7 +56,7 @@ class Feature(Enum):
     MULTIPLE_KEY_VALUES_PER_SECRET = "MULTIPLE_KEY_VALUES_PER_SECRET"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Context:
     """What the daemon lends to a component.
 

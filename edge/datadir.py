@@ -13,8 +13,9 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from edge.record import record
 
 log = logging.getLogger("dapr.runtime")
 MOST_INSTANCES = 64
@@ -25,7 +26,7 @@ class DataDirError(Exception):
     """The folder can't be used; the text names it, the reason and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DataDir:
     """A held folder. number: 1 for the app's own, else of a further instance. orphans: folders of instances that ended (held too)."""
 

@@ -7,8 +7,9 @@ that one. gRPC codes are plain ints, so nothing heavy is imported here. Source: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+
+from edge.record import record
 
 
 class Grpc(IntEnum):
@@ -49,7 +50,7 @@ def go_name(code: int) -> str:
     return GO_NAMES[code]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Code:
     """One row of Dapr's error table.
 
@@ -66,7 +67,7 @@ class Code:
     basic: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResourceInfo:
     """google.rpc.ResourceInfo: `type` is "state" or "pubsub"; the description repeats the message unless given."""
 
@@ -76,7 +77,7 @@ class ResourceInfo:
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Violation:
     """google.rpc.BadRequest.FieldViolation."""
 
@@ -84,7 +85,7 @@ class Violation:
     description: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Link:
     """google.rpc.Help.Link."""
 

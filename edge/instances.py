@@ -9,13 +9,15 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
+
+from edge.record import record
 
 FILE = "instance.json"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Instance:
     """One hosted app of a running daemon. Ports: 0 = none. started_ms: epoch. command: of the app that edged started."""
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any
 
+from edge.record import record
+
 
 class _NoMetadata(dict[str, str]):
     """The empty mapping that many values share: nothing can be put in, and it may be a dataclass default."""
@@ -25,7 +27,7 @@ NO_METADATA: Mapping[str, str] = _NoMetadata()
 
 
 # --- state
-@dataclass(frozen=True, slots=True)
+@record
 class StateItem:
     """One stored value. data: the bytes as a reader gets them. metadata: e.g. `ttlExpireTime` (RFC 3339)."""
 
@@ -35,7 +37,7 @@ class StateItem:
     metadata: Mapping[str, str] = NO_METADATA
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BulkItem:
     """One answer of a bulk get: `data` None = missing key, `error` = why this key could not be read."""
 
@@ -46,7 +48,7 @@ class BulkItem:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetItem:
     """An upsert. is_json: `value` is canonical JSON text (HTTP face), else raw bytes (gRPC face); both read back as given.
 
@@ -64,7 +66,7 @@ class SetItem:
     content_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DeleteItem:
     """A delete; the fields are as in `SetItem`."""
 
@@ -75,7 +77,7 @@ class DeleteItem:
     metadata: Mapping[str, str] = NO_METADATA
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueryResult:
     """Answer of the alpha query API; token is empty when there is no further page."""
 
@@ -85,7 +87,7 @@ class QueryResult:
 
 
 # --- messages
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """One message on its way to or from a broker.
 
@@ -109,7 +111,7 @@ class Status(Enum):
     DROP = "DROP"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """A routing rule: CEL text (empty = always) and the path of the app that it leads to."""
 
@@ -117,7 +119,7 @@ class Rule:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BulkSubscribe:
     """Bulk delivery settings; the times are seconds."""
 
@@ -134,7 +136,7 @@ class SubscriptionType(Enum):
     STREAMING = "STREAMING"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Subscription:
     """An app's wish for a topic. rules: in order, first true one wins, the default route is the last rule (match "")."""
 
@@ -154,7 +156,7 @@ class Subscription:
         return self.metadata.get("rawPayload", "").lower() in ("1", "t", "true", "y", "yes", "on")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TopicEvent:
     """One event on its way to the app.
 
@@ -172,7 +174,7 @@ class TopicEvent:
     trace: Mapping[str, str] = NO_METADATA
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BulkTopicEvent:
     """A batch for one route: entry ids pair with `entries`; metadata are the batch's own."""
 
@@ -185,7 +187,7 @@ class BulkTopicEvent:
 
 
 # --- bindings
-@dataclass(frozen=True, slots=True)
+@record
 class BindingEvent:
     """What an input binding read."""
 
@@ -193,7 +195,7 @@ class BindingEvent:
     metadata: Mapping[str, str] = NO_METADATA
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BindingResult:
     """What an output binding (or the app, to an input binding) answered.
 
@@ -208,7 +210,7 @@ class BindingResult:
 
 
 # --- jobs
-@dataclass(frozen=True, slots=True)
+@record
 class JobData:
     """What a job carries. type_url: as in google.protobuf.Any. value: its bytes; is_json: JSON text of a google.protobuf.Value."""
 
@@ -217,7 +219,7 @@ class JobData:
     is_json: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobEvent:
     """A job that is due, on its way to the app."""
 
@@ -226,7 +228,7 @@ class JobEvent:
 
 
 # --- invocation
-@dataclass(frozen=True, slots=True)
+@record
 class InvokeRequest:
     """A call to an app. path: without leading slash. headers: lower-case names in order, several allowed.
 
@@ -262,7 +264,7 @@ class InvokeResponse:
 
 
 # --- configuration, lock
-@dataclass(frozen=True, slots=True)
+@record
 class ConfigItem:
     """One configuration value."""
 
@@ -285,7 +287,7 @@ class UnlockStatus(IntEnum):
     INTERNAL_ERROR = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Address:
     """Where an app's sidecar listens for other sidecars."""
 

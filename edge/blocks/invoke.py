@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from edge import errors
@@ -17,6 +17,7 @@ from edge.blocks.policies import AppPolicies
 from edge.errors import EdgeError, Grpc, Unavailable
 from edge.http1.messages import BodyTooLarge
 from edge.model import InvokeRequest, InvokeResponse
+from edge.record import record
 from edge.resiliency import CodeError, Final, Policy, Rules, TimedOut
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Sidecars(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GrpcTarget:
     """Where a gRPC call is passed on to, and the metadata it needs on that way. policy: of calls to another app's sidecar."""
 

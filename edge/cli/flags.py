@@ -7,10 +7,10 @@ Source: Dapr cmd/daprd/options @2dcf2e3; edged's own flags are marked.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from edge.durations import parse_go_duration
+from edge.record import record
 
 
 class UsageError(Exception):
@@ -21,7 +21,7 @@ class HelpAsked(Exception):
     """`--help` or `-h` was given."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Flag:
     """One flag. kind: string | strings (repeatable, comma lists) | int | bool | duration (seconds)."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -141,7 +140,6 @@ def _many(load: Load, values: dict[str, Any], *, service: bool) -> int:
 
 
 async def _run(groups: list[Group], base: Path, service: bool, again: Callable[[], list[Group]]) -> int:
-    gc.set_threshold(3000)  # until it is up: a start makes little garbage
     from edge.cli.fleet import Fleet  # the composition root, once the command line is known to be right
     from edge.cli.service import told
     from edge.runtime import StartFailed

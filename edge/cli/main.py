@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from edge import lean
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
+    gc.set_threshold(50_000)  # a start makes little garbage; a daemon that is up sets its own
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end_quietly)
     arguments = list(sys.argv if argv is None else argv)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -103,7 +102,6 @@ class Signals:
 
 
 async def _serve(settings: DaemonSettings, data: DataDir, command: Sequence[str]) -> int:
-    gc.set_threshold(3000)  # until it is up: a start makes little garbage
     from edge.cli.service import told
     from edge.renewal import renewable  # after the signal handlers' event exists: importing takes the longest
     from edge.runtime import StartFailed

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge.database.faults import damaged, translate
 from edge.errors import Unavailable
+from edge.record import record
 
 FULL = 2  # PRAGMA synchronous: WAL + NORMAL may roll back committed transactions on power loss (sqlite.org/wal.html)
 AUTOCHECKPOINT = 1000
 CACHE_KIB = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """How a file is opened.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias, overload
 
 from edge.http1.streams import BodyTooLarge, ByteStream, ClosedEarly
+from edge.record import record
 
 __all__ = ["BodyTooLarge", "ByteStream", "ClosedEarly", "Handler", "Headers", "Limits", "Request", "Response"]
 
 NO_LIMIT = -1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """What a server accepts; defaults are daprd's.
 

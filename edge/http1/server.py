@@ -8,7 +8,6 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,13 +15,14 @@ from edge.http1.connection import Connection
 from edge.http1.hub import Hub
 from edge.http1.messages import Handler, Limits
 from edge.http1.upgrade import H2Protocol
+from edge.record import record
 
 __all__ = ["H2Protocol", "Listen", "Server", "Tcp", "Unix", "serve"]
 
 BACKLOG = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tcp:
     """An address to listen on; port 0 picks one."""
 
@@ -30,7 +30,7 @@ class Tcp:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unix:
     """A unix socket to create; mode: its file permissions. A socket file that nobody listens on is replaced."""
 

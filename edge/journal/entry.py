@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from edge.model import Message
+from edge.record import record
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +35,7 @@ class Policy(Enum):
     DOWNSAMPLE = "downsample"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """Bounds of some lanes together; 0 = none. max_age: seconds of device-up time.
 
