@@ -13,6 +13,7 @@ from edge.http1.encode import LAST_CHUNK, Plan, chunk
 from edge.http1.hub import Hub
 from edge.http1.messages import Request, Response
 from edge.http1.reading import Reading
+from edge.http1.streams import ClosedEarly
 from edge.http1.writer import Writer
 
 log = logging.getLogger("dapr.runtime.http")
@@ -69,11 +70,12 @@ class Answering(Reading):
             self._transport.abort()
             return
         error = future.exception()
-        if error is not None:
+        if error is not None and not isinstance(error, ClosedEarly):
             log.error("the handler failed", exc_info=error)
         if self._transport.is_closing() or self._request is None:
             return
-        self._respond(self._request, future.result() if error is None else Response(500))
+        failure = Response(400 if isinstance(error, ClosedEarly) else 500)
+        self._respond(self._request, future.result() if error is None else failure)
         if self._pending is None:
             self._go_on()
 

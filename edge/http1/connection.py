@@ -23,7 +23,6 @@ from edge.http1.writer import Writer
 SLACK = 4096  # Go reads so much beyond MaxHeaderBytes (net/http initialReadLimitSize)
 COLLECT = 64 << 10  # a body of known length up to this is awaited before the handler is called
 MAX_HELD = 64 << 10  # pipelined bytes beyond this pause the reading
-MAX_ANSWERS = 16  # collected for one write
 EOF_GRACE = 0.5  # a client that only half-closed still gets its answer; one that left has its handler cancelled after this
 
 _BARE_LF = re.compile(rb"\n\r?\n")
@@ -105,7 +104,7 @@ class Connection(Answering):
                 break
             else:
                 data = self._take_head(data)
-                if len(self._writer.out) > MAX_ANSWERS:
+                if self._writer.much:
                     self._writer.flush()  # one read may hold thousands of requests: notice when the client does not take the answers
         self._writer.flush()
         if self._closing or (self._eof and self._request is None):

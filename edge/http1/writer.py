@@ -10,6 +10,7 @@ from edge.http1.streams import ClosedEarly
 
 LINGER = 0.5  # seconds for the client to read an answer before the close (net/http rstAvoidanceDelay)
 FLUSH_SIZE = 64 << 10
+MAX_ANSWERS = 16  # collected for one write
 
 
 class Writer:
@@ -25,6 +26,11 @@ class Writer:
         self._size = 0
         self.out: list[bytes] = []
         self.paused = False
+
+    @property
+    def much(self) -> bool:
+        """Enough was collected: many answers, or a large one."""
+        return len(self.out) > MAX_ANSWERS or (bool(self.out) and len(self.out[-1]) > FLUSH_SIZE)
 
     def flush(self) -> None:
         """Write what was collected in `out`."""
@@ -68,7 +74,11 @@ class Writer:
         if not linger or not self._transport.can_write_eof():
             self._transport.close()
             return
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client is gone: a reset came while its half-close was noticed
+            self._transport.abort()
+            return
         self._transport.resume_reading()
         self._loop.call_later(LINGER, self._transport.close)
 

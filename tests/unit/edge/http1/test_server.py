@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from edge.http1.messages import BodyTooLarge, ClosedEarly, Limits, Request, Response
-from tests.unit.edge.http1.peer import connected, echo, exchange, hello, run
+from tests.unit.edge.http1.peer import SOON, Raw, connected, echo, exchange, hello, run
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -471,6 +471,51 @@ def test_client_that_shuts_its_half_still_gets_the_answers() -> None:
             await raw.send(head("GET", "/a") + head("GET", "/b"))
             raw.writer.write_eof()
             assert [(await raw.answer())[2], (await raw.answer())[2], await raw.rest()] == [b"/a", b"/b", b""]
+
+    run(case)
+
+
+def test_large_answers_to_one_read_are_not_collected() -> None:
+    served = 0
+
+    def handler(request: Request) -> Response:
+        nonlocal served
+        served += 1
+        return Response(200, [], bytes(8 << 20))
+
+    async def case() -> None:
+        async with connected(handler) as (raw, _):
+            raw.writer.transport.pause_reading()
+            raw.writer.write(head() * 10)
+            await asyncio.sleep(0.1)
+            assert served < 4
+
+    run(case)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_connections_of_broken_uploads_are_closed(reset: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async def case() -> None:
+        async with connected(echo) as (_, server):
+            for number in range(20):
+                raw = Raw(*await asyncio.open_connection("127.0.0.1", server.ports[0]))
+                await raw.send(head("POST", "/", "Content-Length: 4000000") + b"x" * number * 1000)
+                raw.reset() if reset else raw.writer.close()
+            async with asyncio.timeout(SOON):
+                while len(server._hub.connections) > 1:
+                    await asyncio.sleep(0.01)
+
+    run(case)
+
+    assert not caplog.records
+
+
+def test_client_that_shuts_its_half_in_a_body_is_told() -> None:
+    async def case() -> None:
+        async with connected(echo) as (raw, _):
+            await raw.send(head("POST", "/", "Content-Length: 90000") + b"abc")
+            raw.writer.write_eof()
+            assert (await raw.rest()).startswith(b"HTTP/1.1 400 ")
 
     run(case)
 
