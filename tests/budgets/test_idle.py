@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def test_with_the_defaults_it_keeps_within_its_memory(tmp_path: Path) -> None:
         found = memory(pid_of(one))
 
     print(f"defaults: Pss {found['Pss']} Rss {found['Rss']} Anonymous {found['Anonymous']} KiB")
-    assert found["Rss"] < 28 * MIB and found["Anonymous"] < 19 * MIB
+    assert found["Pss"] < 30_000 and found["Rss"] < 30 * MIB and found["Anonymous"] < 20 * MIB
 
 
 @needs_mosquitto
@@ -43,7 +44,7 @@ def test_with_sqlite_and_mqtt_it_keeps_within_its_memory(tmp_path: Path) -> None
             found = memory(pid_of(one))
 
     print(f"sqlite and mqtt: Pss {found['Pss']} Rss {found['Rss']} Anonymous {found['Anonymous']} KiB")
-    assert found["Rss"] < 30 * MIB
+    assert found["Pss"] < 30_000 and found["Rss"] < 32 * MIB
 
 
 def test_the_tenth_app_costs_at_most_a_mebibyte(tmp_path: Path) -> None:
@@ -63,7 +64,10 @@ def test_the_tenth_app_costs_at_most_a_mebibyte(tmp_path: Path) -> None:
 
 
 def test_an_idle_sidecar_sleeps(tmp_path: Path) -> None:
-    with sidecar(tmp_path) as one:
+    # without mDNS: what other sidecars of this machine ask on the link would wake it
+    names = {"component": "sqlite", "version": "v1", "configuration": {"connectionString": str(tmp_path / "names.db")}}
+    document = {"apiVersion": "dapr.io/v1alpha1", "kind": "Configuration", "metadata": {"name": "c"}, "spec": {"nameResolution": names}}
+    with sidecar(tmp_path, config=json.dumps(document)) as one:
         settled(pid_of(one))
         before, used, began = switches(pid_of(one)), cpu(pid_of(one)), time.monotonic()
         time.sleep(0.05)
