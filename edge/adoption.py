@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge.database import Database
+from edge.database import Database, tally
 from edge.errors import ComponentError
 from edge.journal import Journal
 
@@ -23,6 +23,7 @@ TABLES = {
     "pubsub_message": "pubsub, topic, id, content_type, metadata, data",
 }
 """Tables of the daemon's own file, with the columns that go over; a row that is there already (by its key) wins."""
+KEPT = "SELECT 'kept/' || pubsub || '/' || topic, count(*), sum(length(data)) FROM pubsub_message GROUP BY pubsub, topic"
 
 
 async def adopt(orphans: Sequence[Path], database: Database, journal: Journal) -> None:
@@ -64,10 +65,13 @@ async def _rows(theirs: Database, database: Database) -> int:
         holes = ", ".join("?" * (columns.count(",") + 1))
         sql = f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({holes})"
 
-        def unit(tx: sqlite3.Connection, sql: str = sql, rows: list[tuple[object, ...]] = rows) -> int:
+        def unit(tx: sqlite3.Connection, table: str = table, sql: str = sql, rows: list[tuple[object, ...]] = rows) -> int:
             before = tx.total_changes
             tx.executemany(sql, rows)
-            return tx.total_changes - before
+            added = tx.total_changes - before
+            if table == "pubsub_message":
+                tally.recount(tx, "kept/", tx.execute(KEPT).fetchall())
+            return added
 
         count += await database.write(unit) if rows else 0
     return count

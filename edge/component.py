@@ -21,6 +21,7 @@ from edge.model import (
     BulkItem,
     ConfigItem,
     DeleteItem,
+    LaneStats,
     Message,
     QueryResult,
     SetItem,
@@ -201,6 +202,23 @@ class Typed(Protocol):
     """Optional for a pub/sub component: its broker carries content types, so it is told those of raw payloads (True)."""
 
     content_types: ClassVar[bool]
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """Optional for a pub/sub component that keeps messages in the daemon's file for consumers that are away."""
+
+    def kept(self) -> Sequence[LaneStats]:
+        """The numbers of what it keeps, per topic."""
+        ...
+
+    async def recount(self) -> None:
+        """Rows came by another hand (edge/adoption.py)."""
+        ...
+
+    def settled(self, app_id: str) -> None:
+        """The app has told what it subscribes to."""
+        ...
 
 
 @runtime_checkable

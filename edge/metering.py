@@ -6,8 +6,10 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from itertools import chain
 
 from edge.app import App, Part
+from edge.component import Keeps
 from edge.config.configuration import MetricHttp
 from edge.config.plan import Plan
 from edge.errors import ComponentError
@@ -72,15 +74,15 @@ def _unlabelled(path: str) -> str:
 def _read_journal(app: App, journal: Journal, parts: Sequence[Part], metrics: Metrics) -> None:
     """The lanes of this app's components and subscriptions."""
     own = (f"in/{app.id}/", f"dead/{app.id}/", *(f"{way}/{part.name}/" for part in parts for way in ("out", "out-binding")))
-    for prefix in own:
-        for lane in journal.stats(prefix):
-            labels = (lane.lane,)
-            for name in ("accepted", "delivered", "expired", "dead"):
-                metrics.cell(f"edged_journal_{name}_total", labels)[0] = getattr(lane, name)
-            for reason, number in lane.dropped.items():
-                metrics.cell("edged_journal_dropped_total", (*labels, reason))[0] = number
-            metrics.set("edged_journal_pending", labels, lane.pending)
-            metrics.set("edged_journal_pending_bytes", labels, lane.pending_bytes)
+    kept = [lane for part in parts if isinstance(part.component, Keeps) for lane in part.component.kept()]
+    for lane in chain(*map(journal.stats, own), kept):
+        labels = (lane.lane,)
+        for name in ("accepted", "delivered", "expired", "dead"):
+            metrics.cell(f"edged_journal_{name}_total", labels)[0] = getattr(lane, name)
+        for reason, number in lane.dropped.items():
+            metrics.cell("edged_journal_dropped_total", (*labels, reason))[0] = number
+        metrics.set("edged_journal_pending", labels, lane.pending)
+        metrics.set("edged_journal_pending_bytes", labels, lane.pending_bytes)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ Keys, topics and ids are `str`; payloads are `bytes`; durations are float second
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -294,3 +294,34 @@ class Address:
     host: str
     port: int
     metadata: Mapping[str, str] = NO_METADATA
+
+
+# --- what waits
+@dataclass(slots=True)
+class LaneStats:
+    """Counts since the lane exists: accepted = delivered + pending + expired + dead + sum(dropped)."""
+
+    lane: str
+    accepted: int = 0
+    delivered: int = 0
+    expired: int = 0
+    dead: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    pending: int = 0
+    pending_bytes: int = 0
+
+    def add(self, change: LaneStats) -> None:
+        """Apply what a commit changed."""
+        self.accepted += change.accepted
+        self.delivered += change.delivered
+        self.expired += change.expired
+        self.dead += change.dead
+        self.pending += change.pending
+        self.pending_bytes += change.pending_bytes
+        for reason, number in change.dropped.items():
+            self.dropped[reason] = self.dropped.get(reason, 0) + number
+
+    @property
+    def balanced(self) -> bool:
+        """The equation holds."""
+        return self.accepted == self.delivered + self.pending + self.expired + self.dead + sum(self.dropped.values())

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from edge import registry
 from edge.app import App, Parts
 from edge.blocks.acceptance import accept
-from edge.component import Context
+from edge.component import Context, Keeps
 from edge.config.plan import Plan, PlanError, read_plan
 from edge.config.resources import Component as Resource
 from edge.config.watch import FolderWatch
@@ -112,6 +112,7 @@ async def _start(
         from edge.adoption import adopt  # an instance beside this one ended
 
         await adopt(data.orphans, database, journal)
+        await asyncio.gather(*(part.component.recount() for part in parts.all("pubsub") if isinstance(part.component, Keeps)))
     tasks = await up.enter_async_context(Tasks("edged"))
     services = await up.enter_async_context(Services.open(plan, parts, database, journal, tasks, settings, data))
     services.blocks.shutdown = _shutdown(stop)

@@ -27,6 +27,7 @@ from edge.blocks.state import StateService
 from edge.blocks.subscriptions import SubscriptionManager
 from edge.blocks.transactional_outbox import TransactionalOutbox
 from edge.clustering import cluster_of, keeper_of
+from edge.component import Keeps
 from edge.config.plan import Plan
 from edge.database import Database
 from edge.datadir import DataDir
@@ -153,7 +154,7 @@ class Services:
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
             blocks.workflow = OnDemand(lambda: services.workflows(database, plan))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
-            blocks.metadata.sources.notes = lambda: notes(journal, database)
+            blocks.metadata.sources.notes = lambda: notes(journal, database, parts)
             meter(blocks)
             try:
                 yield services
@@ -221,8 +222,9 @@ class Services:
         return self.workflow.manager.engine.workers(app.id) if self.workflow is not None and self.workflow.started else 0
 
 
-def notes(journal: Journal, database: Database) -> dict[str, str]:
+def notes(journal: Journal, database: Database, parts: Parts) -> dict[str, str]:
     """What the metadata API adds to `extended`: the numbers of lanes where something waits or was given up, and a rescue."""
+    kept = [lane for part in parts.all("pubsub") if isinstance(part.component, Keeps) for lane in part.component.kept()]
     lanes = {
         one.lane: {
             "accepted": one.accepted,
@@ -233,7 +235,7 @@ def notes(journal: Journal, database: Database) -> dict[str, str]:
             "dead": one.dead,
             "dropped": one.dropped,
         }
-        for one in journal.stats()
+        for one in (*journal.stats(), *kept)
         if one.pending or one.dropped or one.expired or one.dead
     }
     found = {"edgedJournal": json.dumps(lanes, separators=(",", ":"))} if lanes else {}

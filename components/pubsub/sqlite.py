@@ -2,6 +2,9 @@
 
 A message goes straight to the subscriptions that are there; it is written only when somebody who may want it is away: a subscription
 known from before, or an app that has not said yet what it subscribes to. So an app may come minutes after the messages.
+
+What is kept has limits. What nobody known waits for makes room first, the oldest of it; then `whenFull` says what happens. What is
+discarded is counted by reason (`edged journal stats`, lanes `kept/…`) and logged.
 """
 
 from __future__ import annotations
@@ -13,11 +16,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from components.pubsub._log import Consumer, Log
+from components.pubsub._log import DELIVERED, GIVEN_UP, UNWANTED, Bounds, Consumer, Fate, Log
 from components.pubsub._patterns import matches
 from edge.component import Context, Deliver, Feature, Unsubscribe
 from edge.errors import Closed
-from edge.model import Message
+from edge.model import LaneStats, Message
 from edge.spec import Size, meta, truthy
 from edge.tasks import Tasks
 
@@ -31,8 +34,14 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 class Fields:
     """Metadata of the component."""
 
-    max_bytes: Size = meta(Size(64 << 20), doc="Most payload bytes kept for consumers that are away; then the oldest go.", least=0)
-    max_messages: int = meta(100_000, doc="Most messages kept for consumers that are away; then the oldest go.", least=0)
+    max_messages: int = meta(100_000, doc="Most messages kept for consumers that are away; 0 = no limit.", least=0)
+    max_bytes: Size = meta(Size(64 << 20), doc="Most payload bytes kept for consumers that are away; 0 = no limit.", least=0)
+    when_full: str = meta(
+        "reject",
+        doc="At a limit the oldest messages that no known subscription waits for go first. Then: `reject` (HTTP 507, gRPC "
+        "RESOURCE_EXHAUSTED), `drop-oldest`, `drop-newest`. What goes is counted and logged.",
+        choices=("reject", "drop-oldest", "drop-newest"),
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -65,19 +74,38 @@ class PubSub:
         self._last_subscribe: dict[str, float] = {}
         self._stack = AsyncExitStack()
         self._tasks: Tasks | None = None
+        self._tidying: asyncio.TimerHandle | None = None
         self._adding = 0
         self._log: Log
 
     async def open(self) -> None:
         """Raises what opening the daemon's file raises."""
-        self._log = Log(await self._context.database(), self._context.name, self.metadata.max_messages, self.metadata.max_bytes)
+        bounds = Bounds(self.metadata.max_messages, self.metadata.max_bytes, self.metadata.when_full)
+        self._log = Log(await self._context.database(), self._context.name, bounds)
         await self._log.open()
         self._tasks = await self._stack.enter_async_context(Tasks(f"pubsub[{self._context.name}]"))
 
     async def close(self) -> None:
         self._tasks = None
+        if self._tidying is not None:
+            self._tidying.cancel()
         self._subscribers.clear()
         await self._stack.aclose()
+
+    # --- numbers
+    def kept(self) -> Sequence[LaneStats]:
+        """What waits here for consumers that are away, and what became of the rest, per topic."""
+        return list(self._log.lanes.values())
+
+    async def recount(self) -> None:
+        """Rows came or went by another hand."""
+        await self._log.recount()
+
+    def settled(self, app_id: str) -> None:
+        """The app has told what it subscribes to: nothing is kept for what it might still name."""
+        if self._tasks is not None:
+            self._last_subscribe.setdefault(app_id, asyncio.get_running_loop().time())
+            self._tidy_later()
 
     # --- out
     async def publish(self, message: Message) -> None:
@@ -96,7 +124,7 @@ class PubSub:
             return
         self._adding += 1  # before the first wait: a subscriber that catches up meanwhile must not think it has everything
         try:
-            await _all([*steps, self._log.add(message, [one.consumer for one in live])])
+            await _all([*steps, self._log.add(message, [one.consumer for one in live], self._free)])
         finally:
             self._adding -= 1
             for subscriber in self._subscribers:
@@ -113,12 +141,66 @@ class PubSub:
         now = asyncio.get_running_loop().time()
         return any(now - self._last_subscribe.get(app, now) < SETTLED_AFTER for app in self._context.app_ids)
 
+    # --- what is kept
+    def _waiting(self, topic: str) -> list[int]:
+        """How far each known consumer is that wants the topic and gets it from what is kept."""
+        live = {one.consumer for one in self._subscribers if one.live}
+        new = [0 for one in self._subscribers if one.consumer not in self._log.consumers and matches(one.consumer[1], topic)]
+        known = self._log.consumers.items()
+        return new + [seq for consumer, seq in known if matches(consumer[1], topic) and consumer not in live]
+
+    def _wanted(self, topic: str) -> bool:
+        return any(matches(consumer[1], topic) for consumer in self._log.consumers)
+
+    def _free(self, own: str) -> dict[str, Fate]:
+        """Topics whose messages nobody waits for: no subscription is known, or all have them, or only those that an app gave up.
+
+        own: a topic that counts although nothing of it is kept yet.
+        """
+        stale, found = self._given_up(), dict[str, Fate]()
+        attached = {one.consumer for one in self._subscribers if not one.live}
+        live = {one.consumer for one in self._subscribers if one.live}
+        for topic in {*self._log.waiting(), own}:
+            known = {one for one in (*self._log.consumers, *attached) if matches(one[1], topic)}
+            if not known - live - stale:
+                found[topic] = GIVEN_UP if known & stale else DELIVERED if known else UNWANTED
+        return dict(sorted(found.items(), key=lambda item: -self._log.kept_bytes(item[0])))
+
+    def _given_up(self) -> set[Consumer]:
+        """Subscriptions of before that their app, which has told what it wants, did not name again; or whose app is gone."""
+        now = asyncio.get_running_loop().time()
+        settled = {app for app in self._context.app_ids if now - self._last_subscribe.get(app, now) >= SETTLED_AFTER}
+        there = {one.consumer for one in self._subscribers}
+        known = self._log.consumers
+        return {one for one in known if one not in there and (one[0] in settled or one[0] not in self._context.app_ids)}
+
+    def _tidy_later(self) -> None:
+        """Once everybody has settled, what nobody needs any more goes."""
+        if self._tidying is not None:
+            self._tidying.cancel()
+        self._tidying = asyncio.get_running_loop().call_later(SETTLED_AFTER, self._on_settled)
+
+    def _on_settled(self) -> None:
+        self._tidying = None
+        if self._tasks is not None:
+            self._tasks.start("tidy", self._tidy())
+
+    async def _tidy(self) -> None:
+        if self._apps_to_come():
+            return
+        last, done = self._log.last(), dict[str, tuple[int, Fate]]()
+        for topic in self._log.waiting():
+            done[topic] = (min(self._waiting(topic), default=last), DELIVERED if self._wanted(topic) else UNWANTED)
+        if done:
+            await self._log.prune(done)
+
     # --- in
     async def subscribe(self, topic: str, deliver: Deliver, metadata: Mapping[str, str], app_id: str) -> Unsubscribe:
         """`topic` may end in `*`. First comes what was kept, then what is published. `unsubscribeOnClose`: nothing is kept afterwards."""
         if self._tasks is None:
             raise Closed(f"pubsub {self._context.name} is closed")
         self._last_subscribe[app_id] = asyncio.get_running_loop().time()
+        self._tidy_later()
         subscriber = Subscriber((app_id, topic), deliver)
         self._subscribers.append(subscriber)
         worker = self._tasks.spawn(f"catch-up[{topic}]", lambda: self._catch_up(subscriber))
@@ -130,6 +212,7 @@ class PubSub:
                 self._subscribers.remove(subscriber)
             if forget:
                 await self._log.forget(subscriber.consumer)
+                self._tidy_later()
 
         return unsubscribe
 
@@ -148,9 +231,10 @@ class PubSub:
                     await self._hand_over(subscriber, message)
                 seq = number
             if rows:
-                await self._log.reached(subscriber.consumer, seq, prune=False)
+                await self._log.reached(subscriber.consumer, seq)
         subscriber.live = True
-        await self._log.reached(subscriber.consumer, max(seq, self._log.last()), prune=not self._apps_to_come())
+        await self._log.reached(subscriber.consumer, max(seq, self._log.last()))
+        await self._tidy()
 
     async def _hand_over(self, subscriber: Subscriber, message: Message) -> None:
         pause = FIRST_PAUSE

@@ -23,6 +23,7 @@ from edge.blocks.retries import Attempts, PolicyOf, no_policy
 from edge.blocks.scopes import SUBSCRIBE, topic_allowed
 from edge.blocks.streams import Stop, Streams
 from edge.cel import CelError
+from edge.component import Keeps
 from edge.errors import EdgeError
 from edge.journal import Journal
 from edge.journal.keeping import keeping
@@ -195,6 +196,14 @@ class SubscriptionManager:
                 await hosted.intakes.pop(key).close()
         for subscription in merged:
             await self._begin(app, hosted, subscription)
+        if hosted.told is not None and app.channel is not None:
+            self._say_settled(app)
+
+    def _say_settled(self, app: App) -> None:
+        """The app's list is complete (one without a channel may open a stream at any time)."""
+        for part in self._parts.all("pubsub"):
+            if isinstance(part.component, Keeps) and part in self._parts.visible(app):
+                part.component.settled(app.id)
 
     async def _begin(self, app: App, hosted: Hosted, subscription: Subscription) -> None:
         part = self._parts.find("pubsub", subscription.pubsub, app)

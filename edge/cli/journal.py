@@ -103,7 +103,7 @@ def _listens(pid: int) -> bool:
 def stats(app_id: str, data_dir: str, file: Path | None, pattern: str, as_json: bool) -> None:
     """Count what was accepted, delivered, waits, expired, was dropped and is dead, per lane (component and topic)."""
     with using(path_of(app_id, data_dir, file)) as connection:
-        found = tools.lanes(connection, pattern)
+        found = tools.numbers(connection, pattern)
     shown = [
         {
             "lane": lane.stats.lane,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from edge.journal.entry import Entry, LaneStats, Limits, Policy
+from edge.journal.entry import Entry, Limits, Policy
 from edge.journal.journal import REMEMBER, Journal
+from edge.model import LaneStats
 
 __all__ = ["REMEMBER", "Entry", "Journal", "LaneStats", "Limits", "Policy", "salvager"]
 

@@ -1,8 +1,8 @@
-"""What goes in and out of the journal: entries, limits, and the numbers of a lane."""
+"""What goes in and out of the journal: entries and limits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from edge.model import Message
@@ -48,33 +48,3 @@ class Limits:
     max_age: float = 0.0
     policy: Policy = Policy.REJECT
     every: int = 10
-
-
-@dataclass(slots=True)
-class LaneStats:
-    """Counts since the lane exists: accepted = delivered + pending + expired + dead + sum(dropped)."""
-
-    lane: str
-    accepted: int = 0
-    delivered: int = 0
-    expired: int = 0
-    dead: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    pending: int = 0
-    pending_bytes: int = 0
-
-    def add(self, change: LaneStats) -> None:
-        """Apply what a commit changed."""
-        self.accepted += change.accepted
-        self.delivered += change.delivered
-        self.expired += change.expired
-        self.dead += change.dead
-        self.pending += change.pending
-        self.pending_bytes += change.pending_bytes
-        for reason, number in change.dropped.items():
-            self.dropped[reason] = self.dropped.get(reason, 0) + number
-
-    @property
-    def balanced(self) -> bool:
-        """The equation holds."""
-        return self.accepted == self.delivered + self.pending + self.expired + self.dead + sum(self.dropped.values())

@@ -15,13 +15,13 @@ from edge.crash import reach
 from edge.database import Database
 from edge.errors import Closed, ComponentError, Full
 from edge.journal import rows
-from edge.journal.entry import Entry, LaneStats, Limits
+from edge.journal.entry import Entry, Limits
 from edge.journal.gathering import Gathering
 from edge.journal.lane import WINDOW, Lane
 from edge.journal.outgoing import FORGET_AT_ONCE, Put, Removal, Written, expire, move, write_all
 from edge.journal.room import Room
 from edge.journal.ttl import outlived
-from edge.model import Message
+from edge.model import LaneStats, Message
 
 log = logging.getLogger("edged.journal")
 FLUSH_AFTER = 0.1

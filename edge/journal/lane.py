@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Collection, Iterable
 
 from edge.journal.bounds import UNBOUND, Bound
-from edge.journal.entry import Entry, LaneStats
+from edge.journal.entry import Entry
 from edge.journal.rows import SHIFT, first_of
+from edge.model import LaneStats
 
 WINDOW = 256
 MOST_ASIDE = 1024

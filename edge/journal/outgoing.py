@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from edge.crash import reach
 from edge.journal import rows
 from edge.journal.bounds import Bound
-from edge.journal.entry import Entry, LaneStats
-from edge.model import Message
+from edge.journal.entry import Entry
+from edge.model import LaneStats, Message
 
 FORGET_AT_ONCE = 64
 

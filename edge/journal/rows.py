@@ -13,8 +13,8 @@ from zlib import crc32
 
 import orjson
 
-from edge.journal.entry import Entry, LaneStats
-from edge.model import NO_METADATA, Message
+from edge.journal.entry import Entry
+from edge.model import NO_METADATA, LaneStats, Message
 
 SCHEMA = """
 CREATE TABLE journal_lane(

@@ -16,10 +16,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from edge.database import tally
 from edge.journal import rows
-from edge.journal.entry import Entry, LaneStats
+from edge.journal.entry import Entry
 from edge.journal.outgoing import Work
-from edge.model import NO_METADATA, Message
+from edge.model import NO_METADATA, LaneStats, Message
 
 BUSY = 10.0
 DEAD = "dead/"
@@ -65,6 +66,12 @@ def lanes(connection: sqlite3.Connection, pattern: str = "*") -> list[LaneRow]:
             first = rows.first(connection, number, 1)
             found.append(LaneRow(number, rows.stats(name, numbers), max(0.0, newest - first[0][1]) if first else 0.0))
     return found
+
+
+def numbers(connection: sqlite3.Connection, pattern: str = "*") -> list[LaneRow]:
+    """`lanes`, and the numbers of what waits in the file outside the journal."""
+    kept = [LaneRow(0, stats) for stats in tally.read(connection) if fnmatchcase(stats.lane, pattern)]
+    return sorted(lanes(connection, pattern) + kept, key=lambda one: one.stats.lane)
 
 
 def entries(connection: sqlite3.Connection, pattern: str = "*", limit: int = -1) -> Iterator[Entry]:
