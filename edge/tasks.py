@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
+from edge.errors import ComponentError
+
 log = logging.getLogger("edged.tasks")
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0
 
@@ -68,6 +70,8 @@ class Tasks:
             try:
                 await work()
                 return
+            except ComponentError as error:  # a full disk, a broker that is away: told as it is
+                log.warning("%s: %s; it is tried again", name, error)
             except Exception:
                 log.exception("task %s failed, it starts again", name)
             if loop.time() - began > LONGEST_DELAY:
