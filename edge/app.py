@@ -27,6 +27,7 @@ from edge.record import record
 
 if TYPE_CHECKING:
     from edge.telemetry.metrics import Metrics
+    from edge.telemetry.spans import Tracer
 
 
 class AppUnavailable(Exception):
@@ -117,7 +118,7 @@ class AppHealthCheck:
 class App:
     """One hosted app. port 0 = no channel. tokens: what callers must send / what the app is sent; "" = none.
 
-    namespace: as used in names; `namespace_set` says whether env NAMESPACE was there. metrics: None when they are off.
+    namespace: as used in names; `namespace_set` says whether env NAMESPACE was there. metrics, tracer: None when they are off.
     """
 
     id: str
@@ -141,6 +142,7 @@ class App:
     subscriptions: list[Subscription] = field(default_factory=list)
     internal_address: Address | None = None
     metrics: Metrics | None = None
+    tracer: Tracer | None = None
 
 
 @record

@@ -162,6 +162,7 @@ class TopicEvent:
 
     body: JSON text of the CloudEvent as the HTTP app gets it. event: the same parsed (routing, gRPC). path: the matched route.
     headers: broker metadata that become HTTP headers or gRPC metadata. raw: the broker bytes (the dead-letter copy).
+    traceparent: of the span around the call, "" = the event's own.
     """
 
     pubsub: str
@@ -171,7 +172,7 @@ class TopicEvent:
     event: Mapping[str, object]
     message: Message
     raw_payload: bool = False
-    trace: Mapping[str, str] = NO_METADATA
+    traceparent: str = ""
 
 
 @record
@@ -189,10 +190,11 @@ class BulkTopicEvent:
 # --- bindings
 @record
 class BindingEvent:
-    """What an input binding read."""
+    """What an input binding read. traceparent: of the span around the call, "" = that in the metadata."""
 
     data: bytes
     metadata: Mapping[str, str] = NO_METADATA
+    traceparent: str = ""
 
 
 @record

@@ -30,6 +30,7 @@ from edge.reload import Reloader
 from edge.services import Services, features
 from edge.settings import AppSettings, DaemonSettings
 from edge.tasks import Tasks
+from edge.tracing import traced
 
 log = logging.getLogger("dapr.runtime")
 DATABASE = Options(page_size=2048, shrink=True, rescue=True, salvager=salvager)
@@ -117,6 +118,7 @@ async def _start(
     services = await up.enter_async_context(Services.open(plan, parts, database, journal, tasks, settings, data))
     services.blocks.shutdown = _shutdown(stop)
     hosted = [await _host(app, plan, parts, services, tasks) for app in settings.apps]
+    await up.enter_async_context(traced([one.app for one in hosted], plan.configuration.tracing, os.environ))
     for one in hosted:
         equip(one.app, settings, plan, parts.visible(one.app), journal, services.attendance.measure)
         await up.enter_async_context(serve_grpc(one.settings, one.app, services.blocks, plan))

@@ -21,7 +21,7 @@ LAYERS = {
     "edge.api": 5,
     "edge.host": 6, "edge.metering": 6, "edge.services": 6, "edge.reload": 6, "edge.renewal": 6, "edge.meshing": 6, "edge.internal_port": 6,
     "edge.listeners": 6, "edge.instances": 6, "edge.attendance": 6, "edge.adoption": 6, "edge.runtime": 6, "edge.cli": 6,
-    "edge.__main__": 6, "edge.clustering": 6,
+    "edge.__main__": 6, "edge.tracing": 6, "edge.clustering": 6,
 }  # fmt: skip
 APART = [("edge.channel", "edge.blocks"), ("edge.api.http", "edge.api.grpc")]
 COMPONENTS_MAY = (

@@ -22,6 +22,7 @@ HEAVY = {
     "aiosqlite", "paho.mqtt.client", "zeroconf", "celpy", "encodings.idna", "ctypes", "email", "http.client",
     "edge.api.grpc.server", "edge.rpc.connection", "edge.rpc.pb.pool",
     "edge.blocks.workflow.engine", "edge.blocks.actors.service", "edge.blocks.jobs",
+    "opentelemetry", "edge.telemetry.spans", "edge.telemetry.export",
 }  # fmt: skip
 GRPC = {"edge.api.grpc.server", "edge.rpc.connection", "google.protobuf", "hpack"}
 

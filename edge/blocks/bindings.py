@@ -19,6 +19,7 @@ from edge.blocks.inbox_pump import SingleLane
 from edge.blocks.outcome import DELIVERED, End, Outcome
 from edge.blocks.pubsub import Outbox
 from edge.blocks.retries import Attempts, BreakerOpen, PolicyOf, no_policy
+from edge.blocks.traced import binding
 from edge.component import Replies, Unsubscribe
 from edge.errors import ComponentError, EdgeError, Unavailable
 from edge.goscanner import JsonError
@@ -132,11 +133,14 @@ class BindingCourier:
 
     async def trigger(self, event: BindingEvent) -> BindingResult:
         """One call of the app and what follows from its answer. Raises AppUnavailable, AppRefused, TimedOut, BreakerOpen."""
-        metrics, call = self._app.metrics, partial(self._attempts.run, lambda: self._channel.trigger(self._part.name, self._route, event))
+        metrics, call = self._app.metrics, partial(self._attempts.run, lambda: binding(self._app, self._part.name, event, self._hand_over))
         result = await (call() if metrics is None else metrics.timed("component_input_binding", (self._part.name,), call))
         await self._outputs.answer(self._app, result)
         await self._outputs.reply(self._part, event, result)
         return result
+
+    async def _hand_over(self, event: BindingEvent) -> BindingResult:
+        return await self._channel.trigger(self._part.name, self._route, event)
 
     async def at_once(self, event: BindingEvent) -> BindingResult:
         """For a binding that waits for the answer: attempts by policy, here and now. Raises Unavailable."""

@@ -10,11 +10,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge.app import App, AppUnavailable, Delivery, Part
 from edge.blocks.outcome import DELIVERED, End, Outcome
 from edge.blocks.retries import Attempts
+from edge.blocks.traced import delivered, event_span
 from edge.cel import CelError, Condition
 from edge.errors import ComponentError, EdgeError
 from edge.events import new_id
@@ -23,6 +24,9 @@ from edge.model import BulkTopicEvent, Message, Rule, Status, Subscription, Topi
 from edge.received import Received, expired, unwrap
 from edge.record import record
 from edge.resiliency import TimedOut
+
+if TYPE_CHECKING:
+    from edge.telemetry.spans import Span
 
 log = logging.getLogger("dapr.runtime.processor.subscription")
 DEAD_LETTER_TIMEOUT = 30.0
@@ -84,8 +88,12 @@ class TopicCourier:
         event = await self._prepare(message, message.topic)
         if isinstance(event, Outcome):
             return event
-        began = time.perf_counter()
-        delivery = await self._call(lambda: self._to.deliver(event))
+        span = None
+        if (tracer := self._to.app.tracer) is not None:
+            span, event = event_span(tracer, event)
+        began, told = time.perf_counter(), event
+        delivery = await self._call(lambda: self._to.deliver(told))
+        delivered(span, delivery)
         if (metrics := self._to.app.metrics) is not None:
             words = delivery.status.name.lower()
             labels = (self._pubsub, words, "retry" if delivery.status is Status.RETRY else "success", event.topic)
@@ -157,6 +165,10 @@ class TopicCourier:
             return Delivery(Status.RETRY, str(error))
 
     async def _call_bulk(self, path: str, events: Sequence[TopicEvent]) -> Sequence[Delivery]:
+        spans: list[Span | None] = []
+        if (tracer := self._to.app.tracer) is not None:
+            marked = [event_span(tracer, event) for event in events]
+            spans, events = [span for span, _ in marked], [event for _, event in marked]
         entries = tuple((new_id(), event) for event in events)
         topic = self._to.subscription.topic
         batch = BulkTopicEvent(new_id(), self._pubsub, topic, path, entries, {"pubsubName": self._pubsub})
@@ -168,10 +180,11 @@ class TopicCourier:
             return Delivery(Status.RETRY if retry else Status.SUCCESS)
 
         whole = await self._call(deliver)
-        if not answers:
-            return [whole] * len(entries)
         lost = Delivery(Status.RETRY, "response not received")
-        return [answers.get(id_, lost) for id_, _ in entries]
+        found = [answers.get(id_, lost) for id_, _ in entries] if answers else [whole] * len(entries)
+        for span, delivery in zip(spans, found, strict=False):
+            delivered(span, delivery)
+        return found
 
     # --- after the call
     async def _judge(self, message: Message, failures: int, delivery: Delivery) -> Outcome:

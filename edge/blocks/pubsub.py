@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edge import errors
 from edge.app import App, Part, Parts
@@ -22,6 +22,9 @@ from edge.model import NO_METADATA, Message
 from edge.received import traceparent
 from edge.record import record
 from edge.resiliency import Policy
+
+if TYPE_CHECKING:
+    from edge.telemetry.spans import Tracer
 
 MOST_TOPICS = 4096
 BULK_AT_ONCE = 100
@@ -162,7 +165,8 @@ class PubSubService:
             if raw:
                 messages.append(Message(route.wire_topic, entry.data, entry.metadata, route.told(entry.content_type), new_id()))
             else:
-                one = PublishOptions(entry.content_type, entry.metadata, options.traceparent, options.tracestate)
+                parent = options.traceparent if app.tracer is None else _produced(app.tracer, topic, options)
+                one = PublishOptions(entry.content_type, entry.metadata, parent, options.tracestate)
                 messages.append(self._wrapped(app, route, entry.data, one))
         if not route.allowed:
             raise self._forbidden(app, route)
@@ -276,3 +280,10 @@ class PubSubService:
 def wire_topic(app: App, part: Part, topic: str) -> str:
     """The topic as the broker sees it: a component whose metadata name `{namespace}` puts the namespace in front."""
     return f"{app.namespace}{topic}" if part.properties.get("namespacescoped") == "true" else topic
+
+
+def _produced(tracer: Tracer, topic: str, options: PublishOptions) -> str:
+    """The traceparent of one event of a bulk call: each has a span of its own."""
+    span = tracer.producer(f"pubsub/{topic}", traceparent(options.traceparent), options.tracestate)
+    span.end()
+    return span.traceparent

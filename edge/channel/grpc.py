@@ -133,7 +133,7 @@ class GrpcChannel:
     async def trigger(self, name: str, route: str, event: BindingEvent) -> BindingResult:
         """OnBindingEvent."""
         message = appcallback_pb2.BindingEventRequest(name=name, data=event.data, metadata=event.metadata)
-        fields = [("traceparent", trace_header(event.metadata) or NO_TRACE), *self._token]
+        fields = [("traceparent", event.traceparent or trace_header(event.metadata) or NO_TRACE), *self._token]
         try:
             answer = await self._call("OnBindingEvent", message, fields)
         except RpcError as error:
@@ -260,7 +260,7 @@ class GrpcChannel:
 
 def _traced(event: TopicEvent) -> list[Field]:
     """No trace for raw payloads."""
-    trace = None if event.raw_payload else trace_header(event.event)
+    trace = event.traceparent or (None if event.raw_payload else trace_header(event.event))
     return [] if trace is None else [("traceparent", trace)]
 
 

@@ -67,7 +67,7 @@ class HttpChannel:
         fields = [("Content-Type", CLOUD_EVENT), ("Pubsubname", event.pubsub), *self._token]
         if event.message.metadata:
             fields += from_metadata(event.message.metadata)
-        trace = trace_header(event.event)
+        trace = event.traceparent or trace_header(event.event)
         if trace is not None:
             fields.append(("Traceparent", trace))
         status, _, body = await self._exchange.whole("POST", self._target(event.path), fields, event.body)
@@ -78,7 +78,7 @@ class HttpChannel:
         entries = [bulk_entry(id_, Received(e.body, e.event), e.message, raw=e.raw_payload) for id_, e in batch.entries]
         body = bulk_body(batch.id, batch.pubsub, batch.topic, entries, batch.metadata)
         fields = [("Content-Type", JSON), *from_metadata(batch.metadata), *self._token]
-        traces = [trace for _, e in batch.entries if not e.raw_payload and (trace := trace_header(e.event)) is not None]
+        traces = [trace for _, e in batch.entries if (trace := _traced(e)) is not None]
         if traces:
             fields.append(("Traceparent", traces[-1]))
         status, _, answer = await self._exchange.whole("POST", self._target(batch.path), fields, body)
@@ -134,7 +134,7 @@ class HttpChannel:
     async def trigger(self, name: str, route: str, event: BindingEvent) -> BindingResult:
         """POST what an input binding read."""
         fields = [("Content-Type", JSON), *self._token, *from_metadata(event.metadata)]
-        fields.append(("Traceparent", trace_header(event.metadata) or NO_TRACE))
+        fields.append(("Traceparent", event.traceparent or trace_header(event.metadata) or NO_TRACE))
         status, headers, body = await self._exchange.whole("POST", self._target(route or name), fields, event.data)
         if 200 <= status <= 299:
             return BindingResult(body, content_type=headers.get("content-type", ""))
@@ -279,3 +279,8 @@ def _streamed(answer: ClientResponse, release: Callable[[], None] | None, zipped
             release()
         return answer.data
     return Body(answer, release, unpacking(answer.stream()) if zipped else aiter(answer.stream()))
+
+
+def _traced(event: TopicEvent) -> str | None:
+    """No trace for raw payloads."""
+    return event.traceparent or (None if event.raw_payload else trace_header(event.event))

@@ -82,7 +82,7 @@ async def call(channel: Channel, request: InvokeRequest) -> InvokeResponse:
     """Invoke the app behind that sidecar. Raises InvokeFailed with the sidecar's status, AppUnavailable."""
     message = request_message(request)
     try:
-        reply = await channel.stream(CALL_LOCAL_STREAM)
+        reply = await channel.stream(CALL_LOCAL_STREAM, [field for field in request.headers if field[0] in ("traceparent", "tracestate")])
     except RpcError as error:
         raise InvokeFailed(error.code, error.message) from None
     sending = asyncio.create_task(_send(reply, message, request.body), name="invoke.send")

@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edge.app import App, AppUnavailable
 from edge.blocks.invoke import GrpcTarget, InvokeFailed, invoke_own
 from edge.blocks.names import normal_method
+from edge.blocks.traced import taken
 from edge.errors import Grpc
 from edge.identity.spiffe import Identity
 from edge.mesh.access import NO_VERB, AccessList
@@ -108,7 +110,7 @@ class Mesh:
             raise InvokeFailed(Grpc.INVALID_ARGUMENT, f"invalid method: {error}") from None
         self.admit(callee, caller, path, (callee.protocol in HTTP and request.method) or NO_VERB)
         try:
-            return await invoke_own(callee, replace(request, path=path))
+            return await taken(callee, replace(request, path=path), partial(invoke_own, callee))
         except AppUnavailable as error:
             raise InvokeFailed(Grpc.INTERNAL, f"error invoking app channel: {error}") from None
 

@@ -66,11 +66,15 @@ class Call(Stream):
     """The common part. initial, trailing: metadata that the handler adds to the answer's head and end (wire form).
 
     began: monotonic seconds, kept only where a `done` is told. received, sent: bytes of messages until now.
+    span, context: what a front keeps of its trace. problem: the text of the status it failed with.
     """
 
     connection: ServerConnection
     began = 0.0
     received = sent = 0
+    span: Any = None
+    context: Any = None
+    problem = ""
     initial: Sequence[Field] = ()
     trailing: Sequence[Field] = ()
     _headers_sent = False
@@ -156,6 +160,7 @@ class Call(Stream):
         if self.local_closed:
             return
         problem = error if isinstance(error, RpcError) else self.connection.service.render(error)
+        self.problem = problem.message
         extra = (*self.trailing, *problem.trailers) if problem.trailers else self.trailing
         self._finish_with(trailer_fields(problem.code, problem.message, problem.details, extra), problem.code)
 

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from edge import errors
 from edge.actor import REENTRANCY_HEADER, ActorCall, ActorTick
+from edge.api.grpc.context import read
 from edge.api.grpc.errors import render
 from edge.app import App, AppUnavailable
 from edge.blocks import Blocks
@@ -97,6 +98,8 @@ class InternalFace:
             await wire.send(chunk.SerializeToString())
 
     async def _deliver(self, wire: Call, request: InvokeRequest) -> Any:
+        if self._app.tracer is not None:
+            request = _traced(wire, request)
         try:
             return await self._mesh.deliver(self._app, self._peer(wire), request)
         except InvokeFailed as error:
@@ -141,6 +144,16 @@ class InternalFace:
         response = response_message(answer)
         response.message.data.value = answer.body
         return response
+
+
+def _traced(wire: Call, request: InvokeRequest) -> InvokeRequest:
+    """The call's own metadata say from which span it comes; in the request lies what the app's caller sent."""
+    context = read(wire.head, b"")
+    if not context.traceparent:
+        return request
+    kept = [field for field in request.headers if field[0] not in ("traceparent", "tracestate", "grpc-trace-bin")]
+    state = [("tracestate", context.tracestate)] if context.tracestate else []
+    return replace(request, headers=[*kept, ("traceparent", context.traceparent), *state])
 
 
 def _parsed(kind: Any, data: bytes) -> Any:

@@ -46,6 +46,9 @@ async def forward(call: Call, wire: StreamCall) -> None:
         passed = [field for field in passed if field[0] not in STAMPED]
         if not call.traceparent:
             passed.append(("traceparent", NO_TRACE))
+    if wire.span is not None:
+        passed = [field for field in passed if field[0] not in ("traceparent", "grpc-trace-bin")]
+        passed.append(("traceparent", call.traceparent))
     fields = [*passed, *found.metadata]
     if found.policy is None:
         return await pass_on(wire, found.channel, wire.path, fields)

@@ -60,6 +60,7 @@ class Face:
     def __init__(self, app: App, blocks: Blocks, paths: frozenset[str] | None = None) -> None:
         self.app, self.blocks, self._paths = app, blocks, paths
         self._token = app.api_token.encode()
+        self._spans = _spans(app)
         self._methods: dict[str, Method] = {}
         self._modules = {rpcs.DAPR + name: (module, name) for _, module, names in rpcs.GROUPS for name in names}
 
@@ -76,6 +77,8 @@ class Face:
             raise found.refused
         if found.echoed:
             wire.initial = found.echoed
+        if self._spans is not None and self.app.tracer is not None and not wire.path.startswith(rpcs.HEALTH):
+            wire.context = self._spans.begin(self.app.tracer, wire, found)
 
     # --- what serves a path
     def get(self, path: str) -> Method | None:
@@ -120,15 +123,18 @@ class Face:
 
     # --- decode, call, encode
     def _call(self, wire: WireCall) -> Call:
-        return Call(self.app, self.blocks, wire.head.context)
+        return Call(self.app, self.blocks, wire.context or wire.head.context)
 
     def _unary(self, request_type: Any, handler: Unary) -> Any:
-        parse = request_type.FromString
+        parse, spans = request_type.FromString, self._spans
 
         def serve(wire: UnaryCall, data: bytes) -> bytes | Coroutine[Any, Any, bytes]:
-            call = Call(self.app, self.blocks, wire.head.context)
+            call = Call(self.app, self.blocks, wire.context or wire.head.context)
             try:
-                answer = handler(call, parse(data))
+                request = parse(data)
+                if spans is not None and wire.span is not None:
+                    spans.asked(wire, request)
+                answer = handler(call, request)
             except DecodeError as error:
                 raise _not_protobuf("grpc: error unmarshalling request", error) from None
             except EdgeError as error:
@@ -210,6 +216,28 @@ def _render(app: App) -> Callable[[Exception], RpcError]:
 
 def _done(app: App, logged: bool) -> Callable[[WireCall, int], None] | None:
     """What is told of every ended call."""
+    told = _counting(app, logged)
+    if (spans := _spans(app)) is None:
+        return told
+
+    def done(wire: WireCall, code: int) -> None:
+        if told is not None:
+            told(wire, code)
+        spans.end(wire, code)
+
+    return done
+
+
+def _spans(app: App) -> Any:
+    """How calls are traced; None: they are not."""
+    if app.tracer is None:
+        return None
+    from edge.api.grpc import spans  # with tracing
+
+    return spans
+
+
+def _counting(app: App, logged: bool) -> Callable[[WireCall, int], None] | None:
     metrics = app.metrics
     if metrics is None:
         return _log_call if logged else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from edge import errors
 from edge.api.baggage import problem
@@ -22,6 +23,9 @@ from edge.blocks import Blocks
 from edge.errors import EdgeError
 from edge.http1.messages import Request, Response
 from edge.record import record
+
+if TYPE_CHECKING:
+    from edge.telemetry.spans import Tracer
 
 log = logging.getLogger("dapr.runtime.http")
 access_log = logging.getLogger("dapr.runtime.http-info")
@@ -54,7 +58,7 @@ class Face:
 
     def __init__(self, app: App, blocks: Blocks, router: Router, settings: FaceSettings) -> None:
         self.app, self._blocks, self._router, self._settings = app, blocks, router, settings
-        self._traced = settings.traced
+        self._traced, self._tracer = settings.traced, app.tracer
         self._cors = Cors(settings.allowed_origins) if settings.allowed_origins else None
         next_: Next = self._route
         if settings.api_logging:
@@ -81,8 +85,18 @@ class Face:
         context = trace.of(request.headers)
         if context.baggage and (wrong := problem(context.baggage)):
             return text(400, f"invalid baggage header: {wrong}")
+        if self._tracer is not None:
+            return self._spanned(self._tracer, request, path, context)
         call = Call(self.app, self._blocks, request, path, context)
         return _with(_answer(call, self._next), context.headers)
+
+    def _spanned(self, tracer: Tracer, request: Request, path: str, context: trace.Trace) -> Answer:
+        """The answer of a call that has a span."""
+        from edge.api.http import spans  # with tracing
+
+        span, context = spans.begin(tracer, path, context)
+        call = Call(self.app, self._blocks, request, path, context)
+        return spans.ending(span, call, _with(_answer(call, self._next), context.headers))
 
     def _route(self, call: Call) -> Answer:
         refused = self._router(call)
