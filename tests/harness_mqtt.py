@@ -180,12 +180,12 @@ class Proxy:
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._writers += [writer, up_writer]
-        for source, sink in ((reader, up_writer), (up_reader, writer)):
-            task = asyncio.create_task(self._pump(source, sink))
+        for source, sink, upward in ((reader, up_writer, True), (up_reader, writer, False)):
+            task = asyncio.create_task(self._pump(source, sink, upward))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, upward: bool) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(1024 if self.rate else 65536):
                 while self.frozen:
@@ -194,6 +194,8 @@ class Proxy:
                     await asyncio.sleep(len(data) / self.rate)
                 sink.write(data)
                 await sink.drain()
+            while self.frozen:  # nor does an end get through
+                await asyncio.sleep(0.01)
         sink.transport.abort()
 
 

@@ -42,6 +42,7 @@ class Link(asyncio.Protocol):
         self._out: list[bytes] = []
         self._rest = bytearray()
         self._need = 2
+        self._greeted = self._begun = False
         self._socket: socket.socket | None = None
         self._pulse: Pulse | None = None
         self._room = asyncio.Event()
@@ -116,12 +117,22 @@ class Link(asyncio.Protocol):
         # mosquitto leaves Nagle on: a delayed TCP acknowledgement would stall a small window 40 ms a round; the kernel forgets the
         # option, so it is set after each read
         self._option(socket.TCP_QUICKACK)
-        if self._rest:
+        if self._rest or self._greeted > self._begun:
             self._rest += data
-            if len(self._rest) < self._need:
+            if len(self._rest) < self._need or self._greeted > self._begun:
                 return
             data = bytes(self._rest)
             self._rest.clear()
+        self._read(data)
+
+    def begin(self) -> None:
+        """Hand on what comes after the greeting, which may have come with it; until then nobody could acknowledge it."""
+        self._begun = True
+        data = bytes(self._rest)
+        self._rest.clear()
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
         try:
             self._take(data)
         except (frames.Malformed, IndexError, UnicodeDecodeError) as error:
@@ -140,6 +151,10 @@ class Link(asyncio.Protocol):
                 self._ponged.set()
             else:
                 self._control.feed(bytes((first,)) + frames.varint(end - start) + data[start:end])
+                if kind == frames.CONNACK:
+                    self._greeted = True
+                    rest = end
+                    break
         if rest < len(data):
             self._rest += data[rest:]
 

@@ -19,7 +19,9 @@ from edge.errors import Closed, ComponentError, Invalid, Unavailable
 
 FIRST_ID = 1024  # paho numbers SUBSCRIBE packets of a connection from 1
 LAST_ID = 65535
-STRIKES = 2
+STRIKES, KILLS = 2, 3
+MOST_SECOND = 20
+"""QoS 2 messages in flight in MQTT 3.1.1: mosquitto drops what exceeds its max_inflight_messages, and cannot say so (20 unless set)."""
 BYTES = (16 << 10, 256 << 10, 4 << 20)
 FAST_ANSWER, SLOW_ANSWER = 1.0, 4.0
 PACE = 256
@@ -27,6 +29,8 @@ ALIAS_COST = 3
 """Bytes of an alias in a packet: shorter topics gain nothing."""
 NO_MATCHING_SUBSCRIBERS = 0x10
 EMPTY = Block(NONE, 0.0)
+BAD_MESSAGE = frozenset((0x81, 0x82, 0x90, 0x95, 0x99, 0x9A, 0x9B))
+"""MQTT 5 reason codes of a DISCONNECT that a message may have caused."""
 NOT_NOW = frozenset((0x80, 0x83, 0x93, 0x96, 0x97))
 """MQTT 5 reason codes that pass: unspecified, implementation specific, receive maximum, message rate, quota."""
 
@@ -95,7 +99,7 @@ class Outbound:
 
     def __init__(self, window: int) -> None:
         self._loop = asyncio.get_running_loop()
-        self._asked_window = self._window = window
+        self._asked_window = self._window = self._second_window = window
         self._bytes = BYTES[1]
         self._used = 0
         self._speech: Speech | None = None
@@ -160,7 +164,7 @@ class Outbound:
             self._launch(flight)
 
     def _room(self, flight: Flight) -> bool:
-        window = 1 if self._probing else self._window
+        window = 1 if self._probing else self._second_window if flight.qos == frames.Qos.EXACTLY_ONCE else self._window
         fits = self._used + flight.size <= self._bytes or not self._flights
         return fits and len(self._flights) < window and self._send is not None
 
@@ -194,6 +198,7 @@ class Outbound:
         self._speech = Speech(greeting, five=five, now=self._loop.time)
         self._answered = False
         self._window = min(self._asked_window, greeting.receive_maximum or self._asked_window)
+        self._second_window = self._window if five else min(self._window, MOST_SECOND)
         self._largest = self._speech.largest
         again = [flight for flight in self._flights.values() if not flight.forgotten]
         self._flights.clear()
@@ -217,17 +222,17 @@ class Outbound:
         """A message may be why the broker closes connections."""
         return self._strikes > 0
 
-    def lost(self, *, by_peer: bool) -> None:
-        """The connection is gone. by_peer: the broker closed it, which may be its answer to a message."""
+    def lost(self, *, by_peer: bool, code: int = 0) -> None:
+        """The connection is gone. by_peer: the broker closed it, which may be its answer to a message. code: the reason it gave, if any."""
         self._send = None
-        if not by_peer or self._answered or not self._flights:
+        if not by_peer or self._answered or not self._flights or (code and code not in BAD_MESSAGE):
             self._strikes = 0
             return
-        self._strikes += 1
+        self._strikes += STRIKES if code else 1
         if self._probing:
             suspect = next(iter(self._flights.values()))
             suspect.kills += 1
-            if suspect.kills >= STRIKES:
+            if suspect.kills >= KILLS:
                 self._drop(suspect)
                 shown = suspect.topic.decode(errors="replace")
                 reason = f"the broker closes the connection whenever it gets this message ({len(suspect.data)} bytes for {shown})"

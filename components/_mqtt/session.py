@@ -66,6 +66,7 @@ class Session:
         self._aliases: dict[int, str] = {}
         self._trouble: str | None = "not connected yet"
         self._ends: deque[float] = deque(maxlen=RIVAL_ENDS)
+        self._rival_named = False
         self._closed = False
 
     # --- life
@@ -98,6 +99,11 @@ class Session:
             return rival
         return f"{self._identity.broker}: {self._trouble}" + (f"; {rival}" if rival else "")
 
+    def _name_rival(self) -> None:
+        if not self._rival_named and (rival := self._rival()):
+            self._rival_named = True
+            log.error("%s: %s", self._identity.broker, rival)
+
     def _rival(self) -> str | None:
         now = self._loop.time()
         if len(self._ends) < RIVAL_ENDS or now - self._ends[0] > RIVAL_WITHIN:
@@ -115,7 +121,8 @@ class Session:
         delay = FIRST_DELAY
         while True:
             lasted = await self._connection()
-            delay = FIRST_DELAY if lasted > STABLE else delay
+            if lasted > STABLE or self._outbound.suspicious:  # a message that the broker hangs up on is soon found out
+                delay = FIRST_DELAY
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(delay * 2, LONGEST_DELAY)
 
@@ -124,8 +131,7 @@ class Session:
         try:
             link = await Link.open(self._identity, self, self._tls)
         except (OSError, Refused) as error:
-            self._down(_words(error))
-            self._fall_back(error)
+            self._down(_words(error) + self._advice(error))
             return 0.0
         began = self._loop.time()
         try:
@@ -142,15 +148,19 @@ class Session:
         lasted = self._loop.time() - began
         if link.goodbye_code == TAKEN_OVER or (link.by_peer and lasted < STABLE and not self._outbound.suspicious):
             self._ends.append(self._loop.time())
+            self._name_rival()
         if not self._closed:
             self._down(link.reason)
         return lasted
 
-    def _fall_back(self, error: Exception) -> None:
+    def _advice(self, error: Exception) -> str:
         """A broker that does not speak MQTT 5 is asked in 3.1.1 from now on, where the settings allow it."""
-        if self._identity.version == VERSION_5 and self._identity.fallback and getattr(error, "code", 0) in OTHER_VERSION:
-            log.warning("%s does not speak MQTT 5: going on with 3.1.1", self._identity.broker)
-            self._identity = replace(self._identity, version=4)
+        if self._identity.version != VERSION_5 or getattr(error, "code", 0) not in OTHER_VERSION:
+            return ""
+        if not self._identity.fallback:
+            return " (protocolVersion auto or 3.1.1 would speak to it)"
+        self._identity = replace(self._identity, version=4)
+        return " (going on with MQTT 3.1.1)"
 
     async def _use(self, link: Link) -> None:
         """Bring a fresh connection to work: subscriptions, then what waits to be sent."""
@@ -158,6 +168,7 @@ class Session:
         self._link = link
         self._aliases.clear()
         self._inbound.connected(session_present=link.greeting.session_present)
+        link.begin()
         wishes = [Wish(topic_filter, qos) for topic_filter, qos in self._inbound.filters.items()]
         for start in range(0, len(wishes), SUBSCRIBE_BATCH):
             batch = wishes[start : start + SUBSCRIBE_BATCH]
@@ -186,7 +197,7 @@ class Session:
         if self._link is link:
             self._link = None
         self._inbound.lost()
-        self._outbound.lost(by_peer=link.by_peer)
+        self._outbound.lost(by_peer=link.by_peer, code=link.goodbye_code)
 
     def _down(self, reason: str) -> None:
         if self._trouble is None:

@@ -216,6 +216,8 @@ class Broker:
         for send in sends:
             if send not in passing:
                 await self._refuse(send)
+                if self._offline:  # it was the one that waited for the connection, and the broker has answered
+                    self._back_online()
         if passing:
             await self._give_back(lane, passing)
         for send in sends:
