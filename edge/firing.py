@@ -9,7 +9,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from edge.clock import Clock
+from edge.clock import JUMP, Clock
 from edge.database import Database
 from edge.errors import ComponentError
 from edge.record import record
@@ -18,7 +18,7 @@ from edge.tasks import Tasks
 log = logging.getLogger("dapr.scheduler")
 COLUMNS = "id, kind, key, due_ms, data, state"
 BATCH = 256
-LONGEST_SLEEP = 60.0  # a clock that was set is noticed within this time, while something is pending
+LONGEST_SLEEP = 5.0  # a clock that was set is noticed within this time, while something is pending
 PAUSE = 1.0
 
 
@@ -50,10 +50,13 @@ Fire = Callable[[Entry], Awaitable[Again | None]]
 class Lane:
     """The firing of one kind. Entries are taken in the order of their due times, again only after their result is committed.
 
-    rang: called whenever the alarm rang, at least once in `LONGEST_SLEEP` while something is pending.
+    rang: called with "" whenever the alarm rang, at least once in `LONGEST_SLEEP` while something is pending; with the kind when
+    a firing under way was reckoned from a time that is still to come.
     """
 
-    def __init__(self, database: Database, tasks: Tasks, clock: Clock, kind: str, fire: Fire, limit: int, rang: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, tasks: Tasks, clock: Clock, kind: str, fire: Fire, limit: int, rang: Callable[[str], None]
+    ) -> None:
         self._database, self._tasks, self._clock, self._on_ring = database, tasks, clock, rang
         self._kind, self._fire, self._limit = kind, fire, limit
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -122,7 +125,7 @@ class Lane:
     def _rang(self) -> None:
         self._alarm, self._alarm_due = None, math.inf
         self._more = True
-        self._on_ring()
+        self._on_ring("")
         self._pump()
 
     async def _run(self, entry: Entry) -> None:
@@ -136,6 +139,8 @@ class Lane:
             asyncio.get_running_loop().call_later(PAUSE, self._release, entry.id, 0.0)
             raise
         self._release(entry.id, math.inf if again is None else again.due)
+        if again is not None and again.since > self._clock.now() + JUMP:  # the clock was set back meanwhile
+            self._on_ring(self._kind)
 
     def _release(self, id_: int, due: float) -> None:
         self._running.pop(id_, None)

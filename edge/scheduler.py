@@ -146,14 +146,16 @@ class Scheduler:
 
         return detach
 
-    def _rang(self) -> None:
-        """Notice a clock that was set back."""
+    def _rang(self, kind: str) -> None:
+        """Notice a clock that was set back. kind: whose entries are to be looked at in any case."""
+        if kind in self._lanes:
+            self._tasks.start(f"rewind[{kind}]", self._set_back(kind))
         offset = self.clock.now() - self.clock.monotonic()
         moved, self._offset = offset - self._offset, offset
         if moved < -JUMP:
             log.warning("The clock was set back by %.0f s; what was due in so many seconds still is", -moved)
-            for kind in self._lanes:
-                self._tasks.start(f"rewind[{kind}]", self._set_back(kind))
+            for one in self._lanes:
+                self._tasks.start(f"rewind[{one}]", self._set_back(one))
 
     async def _set_back(self, kind: str) -> None:
         """Reckon anew what was reckoned from a time that is still to come."""

@@ -13,6 +13,7 @@ from edge.errors import ComponentError
 
 log = logging.getLogger("edged.tasks")
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0
+OUTAGE_DELAY = 4.0  # at most, where the disk or a broker failed: work goes on soon after they are back
 
 
 class Tasks:
@@ -72,6 +73,7 @@ class Tasks:
                 return
             except ComponentError as error:  # a full disk, a broker that is away: told as it is
                 log.warning("%s: %s; it is tried again", name, error)
+                delay = min(delay, OUTAGE_DELAY)
             except Exception:
                 log.exception("task %s failed, it starts again", name)
             if loop.time() - began > LONGEST_DELAY:

@@ -113,6 +113,7 @@ class Carrier:
         if outcome is None:
             return None
         now = self._scheduler.clock.now()
+        self._away_until = min(self._away_until, now)  # else a clock that was set back would count all up to then as missed
         served = max(self._away_until, now - LATE)
         step = item.plan.succeeded(progress, served) if outcome is Outcome.DONE else item.plan.failed(progress, entry.due, served)
         if outcome is Outcome.FAILED and (step is None or not step.progress.attempts):

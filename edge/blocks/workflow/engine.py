@@ -23,7 +23,7 @@ from edge.tasks import Tasks
 log = logging.getLogger("dapr.runtime.wfengine")
 REDISPATCH = 2.0
 CONTINUE_LIMIT = 20
-LONGEST_SLEEP = 3600.0
+LONGEST_SLEEP, LONGEST_WAIT = 3600.0, 5.0
 
 
 class Worker:
@@ -361,7 +361,7 @@ class Engine:
         while True:
             self._wake_timer.clear()
             due = self.database.view(store.next_due)
-            wait = LONGEST_SLEEP if due is None else min(LONGEST_SLEEP, due / 1000 - time.time())
+            wait = LONGEST_SLEEP if due is None else min(LONGEST_WAIT, due / 1000 - time.time())  # the clock may be set
             if wait > 0:
                 try:
                     async with asyncio.timeout(wait):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.blocks.schedule import make
+from edge.blocks.series import Item, Outcome, Series
 from edge.clock import SystemClock
 from edge.database import Database
 from edge.firing import Again, Entry
@@ -267,6 +269,48 @@ def test_a_clock_set_back_does_not_keep_entries_waiting(tmp_path: Path, monkeypa
         return fired
 
     assert asyncio.run(scenario()) == ["soon"]
+
+
+def test_a_firing_under_way_when_the_clock_is_set_back_is_reckoned_anew(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        fired: list[str] = []
+        clock = JumpingClock()
+        clock.ahead = 1e7
+
+        async def fire(entry: Entry) -> Again | None:
+            began = clock.now()
+            clock.ahead = 0.0
+            fired.append(entry.key)
+            return Again(began + 0.02, since=began) if len(fired) == 1 else None
+
+        async with opened(tmp_path, clock) as scheduler:
+            scheduler.attach(KIND, fire, rewind=lambda entry, now: Rewound(now + 0.02, entry.data, entry.state))
+            await scheduler.put(KIND, "beat", clock.now(), b"", since=clock.now())
+            await until(lambda: scheduler.count(KIND) == 0)
+        return fired
+
+    assert asyncio.run(scenario()) == ["beat", "beat"]
+
+
+def test_a_beat_goes_on_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    async def scenario() -> list[str]:
+        fired: list[str] = []
+        clock = JumpingClock()
+
+        async def deliver(item: Item) -> Outcome:
+            fired.append(item.key)
+            return Outcome.DONE
+
+        async with opened(tmp_path, clock) as scheduler:
+            series = Series(scheduler)
+            series.attach(KIND, deliver)
+            clock.ahead = -1e7
+            plan = make("@every 10ms", None, None, 3, clock.now())
+            await series.put(KIND, Item("beat", plan, {}), overwrite=True)
+            await until(lambda: scheduler.count(KIND) == 0)
+        return fired
+
+    assert asyncio.run(scenario()) == ["beat"] * 3
 
 
 def test_a_clock_set_back_while_the_process_was_down_is_noticed(tmp_path: Path) -> None:
