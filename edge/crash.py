@@ -19,6 +19,7 @@ POINTS = (
     "after-app-answer",
     "before-checkpoint",
     "after-checkpoint",
+    "before-shrink",
     "before-prune",
     "in-migration",
     "in-salvage",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from edge.crash import reach
+
 WAL_KEPT_BYTES = 1 << 20
 FREE_KEPT_BYTES = 1 << 20
 MOST_LIVE_BYTES = 64 << 20
@@ -28,14 +30,21 @@ class Caretaker:
 
     def _tend(self, connection: sqlite3.Connection) -> None:
         if self._shrink and self._mostly_free(connection):
+            reach("before-shrink")
             connection.execute("PRAGMA temp_store=FILE")
             try:
                 connection.execute("VACUUM")
             finally:
                 connection.execute("PRAGMA temp_store=MEMORY")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._checkpoint(connection)
         elif self._wal.stat().st_size > WAL_KEPT_BYTES:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._checkpoint(connection)
+
+    @staticmethod
+    def _checkpoint(connection: sqlite3.Connection) -> None:
+        reach("before-checkpoint")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        reach("after-checkpoint")
 
     @staticmethod
     def _mostly_free(connection: sqlite3.Connection) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from edge.crash import reach
 from edge.database.faults import Newer
 
 TABLE = "CREATE TABLE IF NOT EXISTS edged_schema (name TEXT NOT NULL PRIMARY KEY, level INTEGER NOT NULL) WITHOUT ROWID"
@@ -23,6 +24,7 @@ def migrate(tx: sqlite3.Connection, path: str, name: str, scripts: Sequence[str]
     for script in scripts[level:]:
         for statement in _statements(script):
             _run(tx, statement)
+            reach("in-migration")
     if level < len(scripts):
         tx.execute("INSERT OR REPLACE INTO edged_schema VALUES (?, ?)", (name, len(scripts)))
 

@@ -128,6 +128,8 @@ class Work:
                 gone.add(seq)
                 entries -= 1 if entries > 0 else 0
                 size -= freed
+        if gone:
+            reach("before-prune")
 
     def finish(self) -> Written:
         for name, change in self.result.changes.items():
@@ -191,4 +193,6 @@ def expire(tx: sqlite3.Connection, lane: str, before: float, keep: frozenset[int
             break
         if seq not in keep and work.end(lane, seq, "expired", ""):
             gone.add(seq)
+    if gone:
+        reach("before-prune")
     return work.finish()
