@@ -1,4 +1,4 @@
-"""A process that keeps a short lane full and tidies its file at once: `python -m tests.faults.points FILE BURSTS` prints each number accepted.
+"""A process that keeps a short lane full and tidies its file at once: `python -m tests.faults.points FILE BURSTS` prints what is accepted.
 
 It is armed from outside (EDGED_CRASH_AT), so that it dies where the journal prunes, the file shrinks, a checkpoint or a migration runs.
 """
