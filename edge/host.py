@@ -11,7 +11,7 @@ from edge.app import ActorConfig, App, AppChannel, AppUnavailable
 from edge.channel.health import AppHealth, wait_reachable
 from edge.model import Subscription
 from edge.settings import AppSettings
-from edge.tasks import Tasks
+from edge.tasks import Tasks, after_start
 
 if TYPE_CHECKING:
     from edge.blocks.bindings import InputBindings
@@ -58,6 +58,7 @@ class HostedApp:
             self._tasks.spawn(f"app[{self.app.id}]", lambda: self._come_up(channel))
 
     async def _without_channel(self) -> None:
+        await after_start()
         for turned in self._turned:
             await turned(self.app, True)
 

@@ -7,6 +7,7 @@ calls few: a third of its start. Nothing here imports asyncio.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 CO_COROUTINE = 0x80
 PATTERNS_OF = ("edge", "components", "yaml", "platform")
+RARE = ("ipaddress", "linecache", "locale", "random")
+"""What modules of the standard library import for errors and rare cases."""
 TLS_USERS = ("asyncio.base_events", "asyncio.selector_events", "asyncio.sslproto", "asyncio.unix_events")
 
 
@@ -26,6 +29,8 @@ def prepare() -> None:
     """Call before anything imports asyncio; later it does nothing."""
     if "asyncio" in sys.modules or "ssl" in sys.modules or "inspect" in sys.modules:
         return
+    for rare in (*map(_Later, RARE), _Traceback("traceback"), _Subprocess("subprocess"), _Platform("platform")):
+        sys.modules.setdefault(rare.__name__, rare)
     sys.modules["inspect"] = _Inspect("inspect")
     sys.modules["ssl"] = None  # type: ignore[assignment]  # for asyncio: a build without OpenSSL
     try:
@@ -37,6 +42,13 @@ def prepare() -> None:
     if (compiles := getattr(dataclasses, "_create_fn", None)) is not None:  # until 3.12; later ones compile a class at once
         vars(dataclasses)["_create_fn"] = _late_methods(compiles)
     vars(re)["compile"] = _late_patterns(re.compile)
+
+
+def settle() -> None:
+    """Bring what must be there when files can't be opened any more: how an error is told."""
+    for name in ("linecache", "traceback"):
+        if isinstance(later := sys.modules.get(name), _Later):
+            later.load()
 
 
 @contextmanager
@@ -58,13 +70,17 @@ class _Later(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        return getattr(self.load(), name)
+
+    def load(self) -> ModuleType:
+        """The module; from now on everything of it is found here too."""
         from importlib import import_module
 
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         module = import_module(self.__name__)
         vars(self).update({key: value for key, value in vars(module).items() if not key.startswith("__")})
-        return getattr(module, name)
+        return module
 
 
 class _Inspect(_Later):
@@ -81,6 +97,27 @@ class _Inspect(_Later):
     def signature(*_: object, **__: object) -> str:
         """dataclasses writes it into a class that has no docstring."""
         return ""
+
+
+class _Traceback(_Later):
+    """`traceback` with what asyncio takes at its import, for its debug mode."""
+
+    def extract_stack(self, *given: Any, **named: Any) -> Any:
+        return self.load().extract_stack(*given, **named)
+
+
+class _Subprocess(_Later):
+    """`subprocess` with the constants that asyncio copies."""
+
+    PIPE, STDOUT, DEVNULL = -1, -2, -3
+
+
+class _Platform(_Later):
+    """`platform` with what uuid asks at its import."""
+
+    @staticmethod
+    def system() -> str:
+        return os.uname().sysname
 
 
 def _late_methods(compiles: Any) -> Any:

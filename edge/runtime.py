@@ -29,7 +29,7 @@ from edge.metering import equip, serve_metrics
 from edge.reload import Reloader
 from edge.services import Services, features
 from edge.settings import AppSettings, DaemonSettings
-from edge.tasks import Tasks
+from edge.tasks import Tasks, starting
 from edge.tracing import traced
 
 log = logging.getLogger("dapr.runtime")
@@ -73,10 +73,12 @@ async def serve(
     """
     began = time.monotonic()
     try:
+        listening = starting()
         async with AsyncExitStack() as up:
             daemon = await _start(settings, data, stop, restart or asyncio.Event(), up, plan)
             for one in daemon.hosted:
                 one.attach()
+            listening()
             log.info("dapr initialized. Status: Running. Init Elapsed %dms", (time.monotonic() - began) * 1000)
             yield daemon
             log.info("Dapr is shutting down")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,26 @@ from edge.errors import ComponentError
 log = logging.getLogger("edged.tasks")
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0
 OUTAGE_DELAY = 4.0  # at most, where the disk or a broker failed: work goes on soon after they are back
+CALLERS_FIRST = 0.03
+"""Seconds from "the APIs listen" until work begins that nobody waits for: whoever polls for the start gets the answer before."""
+_start: ContextVar[asyncio.Event | None] = ContextVar("start", default=None)
+
+
+def starting() -> Callable[[], None]:
+    """From here on `after_start` waits in this task and those that it starts. Call what is returned once the APIs listen."""
+    up, loop = asyncio.Event(), asyncio.get_running_loop()
+    _start.set(up)
+
+    def up_now() -> None:
+        loop.call_later(CALLERS_FIRST, up.set)
+
+    return up_now
+
+
+async def after_start() -> None:
+    """Wait until a daemon that starts here answers; elsewhere and later it returns at once. For work that nobody waits for."""
+    if (up := _start.get()) is not None:
+        await up.wait()
 
 
 class Tasks:

@@ -81,6 +81,23 @@ def test_a_sidecar_with_mqtt_imports_neither_tls_nor_protobuf(tmp_path: Path) ->
         ("a coroutine is told from a function", "a, b = lean._Later('inspect'), None\nasync def c(): ...\nassert a.iscoroutinefunction(c)"),
         ("a bound method is none", "class C:\n  def m(self): ...\nassert not lean._Later('inspect').iscoroutinefunction(C().m)"),
         ("inspect comes when asked", "import dataclasses; assert str(dataclasses.inspect.getmodule(lean)).startswith('<module')"),
+        (
+            "a child can be started",
+            "async def f(): return await (await asyncio.create_subprocess_exec('true')).wait()\nassert asyncio.run(f()) == 0",
+        ),
+        (
+            "errors are told in full",
+            "import traceback\ntry: 1/0\nexcept ZeroDivisionError: assert 'ZeroDivisionError' in traceback.format_exc()",
+        ),
+        (
+            "and without another file",
+            "lean.settle(); assert sys.modules['traceback'].__file__ and sys.modules['linecache'].__file__",
+        ),
+        ("a stand-in becomes the module", "import random; assert 0 <= random.random() < 1 and isinstance(random.Random(1), random.Random)"),
+        (
+            "the platform is told",
+            "import platform, os; assert platform.system() == os.uname().sysname and platform.machine() == os.uname().machine",
+        ),
         ("TLS comes back to asyncio", "import ssl; assert asyncio.sslproto.ssl is ssl and asyncio.sslproto.SSLAgainErrors"),
         ("and is loaded once", "import ssl, sys; assert ssl.__spec__.loader.__class__.__module__ != 'edge.lean'"),
         ("a class without docstring is a dataclass", "import dataclasses\n@dataclasses.dataclass\nclass C:\n  a: int\nassert C(1) == C(1)"),

@@ -24,7 +24,7 @@ from components._mqtt.topics import filter_problem, topic_problem
 from edge.component import Deliver, Unsubscribe
 from edge.errors import Closed, Invalid, Unavailable
 from edge.model import Message
-from edge.tasks import Tasks
+from edge.tasks import Tasks, after_start
 
 log = logging.getLogger("dapr.contrib")
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
@@ -117,6 +117,7 @@ class Session:
 
     # --- connecting
     async def _live(self) -> None:
+        await after_start()
         await load_paho()
         delay = FIRST_DELAY
         while True:

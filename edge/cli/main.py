@@ -6,7 +6,6 @@ import gc
 import os
 import signal
 import sys
-from pathlib import Path
 
 from edge import lean
 
@@ -17,7 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end_quietly)
     arguments = list(sys.argv if argv is None else argv)
-    program, rest = Path(arguments[0]).name, arguments[1:]
+    program, rest = os.path.basename(arguments[0]), arguments[1:]  # noqa: PTH119  # pathlib comes later
     lean.prepare()
     if program.removesuffix(".exe") == "daprd":
         from edge.cli.run import daprd  # the front is chosen by name

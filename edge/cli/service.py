@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from edge import systemd
+from edge import lean, systemd
 from edge.errors import ComponentError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ async def told(daemons: Callable[[], Iterable[Renewable]], what: str) -> AsyncIt
 
 
 def _tidy() -> None:
+    lean.settle()
     gc.collect()
     gc.freeze()  # what the start made stays for good: no collection looks at it again
     gc.set_threshold(700, 10, 10)

@@ -70,6 +70,8 @@ def _read(path: Path, environ: Mapping[str, str]) -> Map:
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
     """`$NAME` and `${NAME}` from the environment, unset ones empty (Go os.ExpandEnv)."""
+    if "$" not in text:
+        return text
     return VARIABLE.sub(lambda match: environ.get(match[1] or match[2] or match[3] or "", ""), text)
 
 

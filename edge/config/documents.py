@@ -17,6 +17,8 @@ from edge.spec import Problem
 SEPARATOR = re.compile(r"\n---[^\n]*(?:\n|$)")
 FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 INT = re.compile(r"^[-+]?(0|[1-9][0-9]*|0[0-7]+|0o[0-7]+|0x[0-9a-fA-F]+|0b[01]+)$")
+NUMERIC = frozenset("+-.0123456789")
+"""What a number begins with."""
 TEXT = "tag:yaml.org,2002:str"
 PLAIN = "?"
 WORDS: dict[str, Any] = {
@@ -117,7 +119,7 @@ def read_text(text: str, path: Path) -> tuple[list[Document], list[Problem]]:
 def _split(text: str) -> Iterator[tuple[int, str]]:
     """Each document's first line (from 1) and text."""
     start = 0
-    for match in SEPARATOR.finditer(text):
+    for match in SEPARATOR.finditer(text) if "\n---" in text else ():
         yield text.count("\n", 0, start) + 1, text[start : match.start()]
         start = match.end()
     if start < len(text):
@@ -202,6 +204,8 @@ def _scalar(node: Any) -> Any:
     if text in WORDS:
         return WORDS[text]
     plain = text.replace("_", "")
+    if plain[:1] not in NUMERIC:
+        return text
     if INT.match(plain):
         return _integer(plain)
     return float(plain) if FLOAT.match(plain) else text

@@ -18,6 +18,7 @@ from edge.component import Context, NameResolver
 from edge.config.configuration import NameResolution
 from edge.errors import ComponentError
 from edge.model import Address
+from edge.tasks import after_start
 
 log = logging.getLogger("dapr.runtime")
 DEFAULT = "mdns"
@@ -36,6 +37,7 @@ class Names:
 
     async def announce(self, app_id: str, address: Address) -> None:
         """Let others find an app of this daemon; a failure is logged."""
+        await after_start()
         if self._resolver is None:
             self._own[app_id] = address
             await self._open()
