@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edge import tokens
+from edge.cli import openfiles
 from edge.settings import AppSettings
 
 PR_SET_PDEATHSIG = 1
@@ -71,6 +73,7 @@ class Child:
 
         def before_the_app() -> None:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            resource.setrlimit(resource.RLIMIT_NOFILE, openfiles.GIVEN)
             if guard is not None:
                 os.write(write, b"%d\n" % os.getpid())
             if os.getppid() != parent:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge import systemd
-from edge.cli import flags, runfile
+from edge.cli import flags, openfiles, runfile
 from edge.cli.group import Group, grouped
 from edge.cli.run import Signals
 from edge.datadir import DataDirError, base_dir
@@ -147,6 +147,8 @@ async def _run(groups: list[Group], base: Path, service: bool, again: Callable[[
     stop = asyncio.Event()
     signals = Signals(stop)
     signals.install()
+    openfiles.raise_limit()
+    openfiles.Watch(asyncio.get_running_loop())
     apps = [entry.settings.app_id for group in groups for entry in group.entries]
     try:
         async with Fleet(groups, base, stop, service=service) as fleet:

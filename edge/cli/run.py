@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge import version
-from edge.cli import flags
+from edge.cli import flags, openfiles
 from edge.cli.announce import announce, announced, extended, instance
 from edge.datadir import DataDir, DataDirError, base_dir, hold
 from edge.settings import DaemonSettings, SettingsError, app_settings, daemon_settings
@@ -109,6 +109,8 @@ async def _serve(settings: DaemonSettings, data: DataDir, command: Sequence[str]
     stop = asyncio.Event()
     signals = Signals(stop)
     signals.install()
+    openfiles.raise_limit()
+    openfiles.Watch(asyncio.get_running_loop())
     settings.apps[0].inherited = inherited(settings.apps[0].app_id, sole=True)
     try:
         async with renewable(settings, data, stop) as daemon:

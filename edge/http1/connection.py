@@ -23,6 +23,7 @@ from edge.http1.writer import Writer
 SLACK = 4096  # Go reads so much beyond MaxHeaderBytes (net/http initialReadLimitSize)
 COLLECT = 64 << 10  # a body of known length up to this is awaited before the handler is called
 MAX_HELD = 64 << 10  # pipelined bytes beyond this pause the reading
+TURN = 64  # pipelined requests that one connection gets answered before the others have their turn
 EOF_GRACE = 0.5  # a client that only half-closed still gets its answer; one that left has its handler cancelled after this
 
 _BARE_LF = re.compile(rb"\n\r?\n")
@@ -31,13 +32,14 @@ _BARE_LF = re.compile(rb"\n\r?\n")
 class Connection(Answering):
     """The input half: cuts the client's bytes into requests."""
 
-    __slots__ = ("_buffer", "_fresh", "_peer", "_timer")
+    __slots__ = ("_buffer", "_due", "_fresh", "_peer", "_timer")
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(hub)
         self._peer: tuple[str, int] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._fresh = True  # nothing was parsed yet, so an HTTP/2 preface may come
+        self._due = False  # this connection's next turn is scheduled
         self._buffer = b""  # a head not complete, or requests behind the one in flight
 
     # --- called by the transport
@@ -58,6 +60,8 @@ class Connection(Answering):
         self._eof = True
         if self._arriving is not None:
             self._arriving.fail(ClosedEarly("unexpected EOF"))
+        if self._request is None and self._buffer and (self._due or self._writer.paused):
+            return True  # whole requests may wait there
         if self._request is None or (self._arriving is not None and self._arriving.collected is not None):
             return False
         self._hub.loop.call_later(EOF_GRACE, self._give_up)
@@ -95,22 +99,38 @@ class Connection(Answering):
 
     # --- input
     def _consume(self, data: bytes) -> None:
-        """Take requests from `data` until one is in flight, then write what was answered."""
+        """Take requests from `data` until one is in flight, or the turn is over; then write what was answered."""
+        left = TURN
         while data and not self._closing:
             if self._arriving is not None:
                 data = self._take_body(self._arriving, data)
             elif self._request is not None or self._writer.paused:
                 self._buffer = data
                 break
+            elif not left:
+                self._buffer = data
+                self._wait_turn()
+                break
             else:
+                left -= 1
                 data = self._take_head(data)
                 if self._writer.much:
                     self._writer.flush()  # one read may hold thousands of requests: notice when the client does not take the answers
         self._writer.flush()
-        if self._closing or (self._eof and self._request is None):
+        if self._closing or (self._eof and self._request is None and not self._due):
             self._end()
         elif len(self._buffer) > MAX_HELD:
             self._set_reading(False)
+
+    def _wait_turn(self) -> None:
+        if not self._due:
+            self._due = True
+            self._hub.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._due = False
+        if self._request is None and not self._writer.paused and not self._transport.is_closing():
+            self._go_on()
 
     def _go_on(self) -> None:
         """An answer is complete, or the client reads again: next, what was held back."""

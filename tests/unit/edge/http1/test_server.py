@@ -461,6 +461,28 @@ def test_client_that_leaves_cancels_the_handler() -> None:
     run(case)
 
 
+def test_a_flood_of_pipelined_requests_leaves_others_their_turn() -> None:
+    seen: list[str] = []
+
+    def handler(request: Request) -> Response:
+        seen.append(request.path)
+        return Response(204)
+
+    async def case() -> None:
+        async with connected(handler) as (raw, server):
+            other = Raw(*await asyncio.open_connection("127.0.0.1", server.ports[0]))
+            raw.writer.write(head("GET", "/flood") * 1000)
+            other.writer.write(head("GET", "/other"))
+            await other.answer()
+            assert len(seen) < 1000
+            raw.writer.write_eof()
+            assert (await raw.rest()).count(b"204 No Content") == 1000
+            other.writer.close()
+
+    run(case)
+    assert seen.count("/flood") == 1000
+
+
 def test_client_that_shuts_its_half_still_gets_the_answers() -> None:
     async def handler(request: Request) -> Response:
         await asyncio.sleep(0.02)
