@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge.api.http import routes
 from edge.api.http.router import Router, Rules
-from edge.api.http.server import Face, FaceSettings, Middleware
+from edge.api.http.server import Face, FaceSettings, Middleware, Next
 from edge.app import App
 from edge.blocks import Blocks
 from edge.config.configuration import Configuration
@@ -17,7 +17,8 @@ from edge.settings import AppSettings
 
 def face(app: App, blocks: Blocks, settings: AppSettings, configuration: Configuration, middleware: Sequence[Any] = ()) -> Handler:
     """The handler of an app's HTTP API. middleware: components of the configuration's httpPipeline."""
-    logging = configuration.logging.api_logging
+    logging = configuration.logging.api_logging.enabled
+    enabled = logging if settings.api_logging is None else settings.api_logging
     steps: tuple[Middleware, ...] = ()
     if middleware:
         from edge.api.http.pipeline import pipeline  # few have one
@@ -28,13 +29,19 @@ def face(app: App, blocks: Blocks, settings: AppSettings, configuration: Configu
         token=app.api_token,
         allowed_origins=settings.allowed_origins,
         traced=_traced(configuration.tracing.sampling_rate),
-        api_logging=logging.enabled if settings.api_logging is None else settings.api_logging,
-        obfuscate=logging.obfuscate_urls,
-        log_health=not logging.omit_health_checks,
+        api_logging=_access_log(configuration) if enabled else None,
     )
     api = configuration.api
     rules = Rules(api.rules("allowed", "http"), api.rules("denied", "http"))
     return Face(app, blocks, Router(routes.ROUTES, rules, routes.FALLBACK, routes.LATE), chosen).handle
+
+
+def _access_log(configuration: Configuration) -> Callable[[Next], Next]:
+    from edge.api.http.access_log import AccessLog  # few have one
+
+    settings = configuration.logging.api_logging
+    ids = configuration.metric.http.increased_cardinality
+    return AccessLog(settings.obfuscate_urls, not settings.omit_health_checks, ids).logged
 
 
 def public_face(app: App, blocks: Blocks) -> Handler:

@@ -6,7 +6,6 @@ Order: clean path, trace context, CORS, API token, middleware pipeline, API log,
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from edge.telemetry.spans import Tracer
 
 log = logging.getLogger("dapr.runtime.http")
-access_log = logging.getLogger("dapr.runtime.http-info")
 EXEMPT = frozenset(("/v1.0/healthz", "/v1.0/healthz/outbound"))
 TOKEN = "dapr-api-token"
 
@@ -41,16 +39,14 @@ Middleware = Callable[[Call, Next], Awaitable[Response]]
 class FaceSettings:
     """How one listener behaves. token: what callers must send, "" = nothing. pipeline: outermost first. traced: False if sampling is 0.
 
-    api_logging: log each call; obfuscate: by its name, not its URL; log_health: health checks too.
+    api_logging: what logs each call, None = nothing does.
     """
 
     token: str = ""
     allowed_origins: str = ""
     pipeline: tuple[Middleware, ...] = ()
     traced: bool = True
-    api_logging: bool = False
-    obfuscate: bool = False
-    log_health: bool = True
+    api_logging: Callable[[Next], Next] | None = None
 
 
 class Face:
@@ -61,8 +57,8 @@ class Face:
         self._traced, self._tracer = settings.traced, app.tracer
         self._cors = Cors(settings.allowed_origins) if settings.allowed_origins else None
         next_: Next = self._route
-        if settings.api_logging:
-            next_ = self._logged(next_)
+        if settings.api_logging is not None:
+            next_ = settings.api_logging(_caught(next_))
         for middleware in reversed(settings.pipeline):
             next_ = _through(middleware, next_)
         if settings.token:
@@ -126,19 +122,6 @@ class Face:
 
         return crossed
 
-    def _logged(self, next_: Next) -> Next:
-        settings = self._settings
-
-        def logged(call: Call) -> Answer:
-            began = time.monotonic()
-            answer = _answer(call, next_)
-            if isinstance(answer, Response):
-                _log_call(call, answer, began, settings)
-                return answer
-            return _log_later(call, answer, began, settings)
-
-        return logged
-
 
 def _answer(call: Call, next_: Next) -> Answer:
     """What follows, its failures as answers."""
@@ -198,25 +181,3 @@ async def _with_later(answer: Awaitable[Response], fields: tuple[tuple[str, str]
 
 def _through(middleware: Middleware, next_: Next) -> Next:
     return lambda call: middleware(call, next_)
-
-
-async def _log_later(call: Call, answer: Awaitable[Response], began: float, settings: FaceSettings) -> Response:
-    response = await answer
-    _log_call(call, response, began, settings)
-    return response
-
-
-def _log_call(call: Call, response: Response, began: float, settings: FaceSettings) -> None:
-    route = call.route
-    if route is None or (route.health and not settings.log_health):
-        return
-    fields: dict[str, object] = {
-        "duration": int((time.monotonic() - began) * 1000),
-        "method": route.name if settings.obfuscate else f"{call.method} {call.request.path}",
-        "code": response.status,
-        "size": len(response.body) if isinstance(response.body, bytes) else 0,
-    }
-    agent = call.request.headers.get("user-agent")
-    if agent:
-        fields["useragent"] = agent
-    access_log.info("HTTP API Called", extra={"fields": fields})
