@@ -18,7 +18,7 @@ from edge.errors import ComponentError
 from edge.http1.messages import Limits
 from edge.http1.server import Listen, Tcp, Unix, bind, serve
 from edge.rpc.lazy import Lazy
-from edge.settings import AppSettings
+from edge.settings import AppSettings, is_loopback
 
 log = logging.getLogger("dapr.runtime")
 http_log = logging.getLogger("dapr.runtime.http")
@@ -76,9 +76,11 @@ def refused(name: str, error: OSError, flag: str) -> str:
 
 
 def _warn_open(settings: AppSettings) -> None:
-    wide = [a for a in settings.listen_addresses if a not in ("127.0.0.1", "::1", "[::1]", "localhost")]
+    wide = [a for a in settings.listen_addresses if not is_loopback(a)]
     if wide and not settings.api_token and not settings.unix_socket_dir:
-        log.warning("the API of app %s is open on %s without a token: set DAPR_API_TOKEN", settings.app_id, ", ".join(wide))
+        log.warning(
+            "the API of app %s is open on %s without a token: set DAPR_API_TOKEN or DAPR_API_TOKEN_FILE", settings.app_id, ", ".join(wide)
+        )
 
 
 def _h2(handler: Any) -> Any:

@@ -33,7 +33,7 @@ from edge.tasks import Tasks, starting
 from edge.tracing import traced
 
 log = logging.getLogger("dapr.runtime")
-DATABASE = Options(page_size=2048, shrink=True, rescue=True, salvager=salvager)
+DATABASE = Options(page_size=2048, shrink=True, private=True, rescue=True, salvager=salvager)
 
 
 class StartFailed(Exception):

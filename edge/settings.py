@@ -95,6 +95,11 @@ class DaemonSettings:
     working_dir: Path | None = None
 
 
+def is_loopback(address: str) -> bool:
+    """Only this machine reaches it."""
+    return address.startswith("127.") or address in ("::1", "[::1]", "localhost")
+
+
 def free_port() -> int:
     """A TCP port that was free on loopback a moment ago."""
     with socket.socket() as probe:

@@ -119,6 +119,15 @@ def resources(paths: tuple[Path, ...], configs: tuple[Path, ...]) -> Iterator[Fi
         yield Finding(level, subject, text, todo)
 
 
+def secure(listen: str, paths: tuple[Path, ...], base: Path) -> Iterator[Finding]:
+    """Who may reach the API, who may read data and secrets."""
+    from edge.cli import resources, secure
+
+    addresses = [each.strip() for each in listen.split(",") if each.strip()]
+    for row in (*secure.access(addresses, os.environ), *secure.files(base, resources.secret_files(paths), os.environ)):
+        yield Finding(*row)
+
+
 MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "error": ("error", "red")}
 
 
@@ -131,6 +140,7 @@ MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "error": ("error"
 @click.option("--data-dir", default="", help="Data directory to look at.")
 @click.option("--dapr-http-port", default=3500, show_default=True)
 @click.option("--dapr-grpc-port", default=50001, show_default=True)
+@click.option("--dapr-listen-addresses", default="127.0.0.1", show_default=True, help="Where the API would listen.")
 @click.option("--offline", is_flag=True, help="Do not connect to brokers and databases.")
 @click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
 def check(
@@ -140,6 +150,7 @@ def check(
     data_dir: str,
     dapr_http_port: int,
     dapr_grpc_port: int,
+    dapr_listen_addresses: str,
     offline: bool,
     as_json: bool,
 ) -> None:
@@ -154,6 +165,7 @@ def check(
         clock,
         lambda: disk(api.base(data_dir)),
         name_of_host,
+        lambda: secure(dapr_listen_addresses, paths, api.base(data_dir)),
         lambda: ports({"HTTP API": dapr_http_port, "gRPC API": dapr_grpc_port}),
     ]
     found = [finding for step in steps for finding in step()]

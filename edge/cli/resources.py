@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge.config.plan import Plan, PlanError, read_plan
+from edge.config.resources import Component
 from edge.loader import check
 
 Row = tuple[str, str, str, str]
@@ -37,9 +38,18 @@ def findings(paths: Sequence[Path], configs: Sequence[Path]) -> Iterator[Row]:
 
 def addresses(paths: Sequence[Path]) -> list[tuple[str, str]]:
     """Names and addresses of the servers that components name in the clear."""
-    try:
-        plan = _plan(paths, (), strict=False) if all(path.exists() for path in paths) else Plan()
-    except PlanError:
-        return []
-    rows = [(c.name, e.value) for c in plan.components for e in c.metadata if e.name.lower() in ADDRESS_FIELDS]
+    rows = [(c.name, e.value) for c in _components(paths) for e in c.metadata if e.name.lower() in ADDRESS_FIELDS]
     return [(name, value) for name, value in rows if value]
+
+
+def secret_files(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Names and files of the secret stores that are a file."""
+    stores = [c for c in _components(paths) if c.type == "secretstores.local.file"]
+    return [(c.name, Path(e.value)) for c in stores for e in c.metadata if e.name.lower() == "secretsfile" and e.value]
+
+
+def _components(paths: Sequence[Path]) -> Sequence[Component]:
+    try:
+        return _plan(paths, (), strict=False).components if all(path.exists() for path in paths) else ()
+    except PlanError:
+        return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
@@ -23,7 +24,7 @@ class Options:
 
     journal_mode: WAL, DELETE or MEMORY. busy_timeout: seconds a statement of the writer waits for another process's lock.
     page_size: bytes, for a file that is new. shrink: pages that a burst took are given back when nothing is written.
-    pragmas: `name=value` texts of the operator, set last. read_only: never written.
+    pragmas: `name=value` texts of the operator, set last. read_only: never written. private: a new file is its owner's only.
     rescue: a damaged file is set aside and its rows go into a new one; salvager(new, path, complete) adds what SQLite could not read
     (inside a transaction; complete: SQLite read everything) and returns counts for the report.
     """
@@ -34,6 +35,7 @@ class Options:
     shrink: bool = False
     pragmas: tuple[str, ...] = ()
     read_only: bool = False
+    private: bool = False
     rescue: bool = False
     salvager: Callable[[sqlite3.Connection, Path, bool], dict[str, int]] | None = None
 
@@ -43,6 +45,8 @@ DEFAULTS = Options()
 
 def open_writer(target: str, path: str, options: Options) -> sqlite3.Connection:
     """The connection that writes. Raises Unavailable with file, reason and what to do."""
+    if options.private:
+        _make_private(path)
     connection = _connect(target, path)
     try:
         _configure(connection, path, options)
@@ -53,6 +57,12 @@ def open_writer(target: str, path: str, options: Options) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make_private(path: str) -> None:
+    """SQLite gives its WAL the file's mode. Where it cannot be made, opening it says why."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def open_reader(target: str, path: str, options: Options, *, busy_timeout: float = 0.0) -> sqlite3.Connection:
