@@ -141,12 +141,15 @@ def watching(broker: Broker) -> Iterator[Plain]:
 
 
 class Proxy:
-    """A TCP proxy in the test's loop: `cut` closes every connection, `frozen` swallows bytes, `rate` is bytes per second (0 = any)."""
+    """A TCP proxy in the test's loop: `cut` closes every connection, `gone` refuses new ones, `frozen` swallows bytes.
+
+    rate: bytes per second, 0 = any.
+    """
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = free_port()
-        self.frozen = False
+        self.frozen = self.gone = False
         self.rate = 0.0
         self.connections = 0
         self._writers: list[asyncio.StreamWriter] = []
@@ -172,6 +175,9 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if self.gone:
+            writer.transport.abort()
+            return
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=2048)
         except OSError:

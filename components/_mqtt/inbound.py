@@ -116,7 +116,9 @@ class Inbound:
         """One PUBLISH. A repetition of what is still under way, or done but not acknowledged in time, is not handed on again."""
         if qos:
             earlier = (self._second if qos == frames.Qos.EXACTLY_ONCE else self._before).pop(mid, None)
-            if earlier is not None and dup and earlier.qos == qos and _same(earlier.message, message):
+            # §4.3.3: until its PUBREL a QoS 2 id stands for the same message, whatever DUP says
+            again = dup or qos == frames.Qos.EXACTLY_ONCE
+            if earlier is not None and again and earlier.qos == qos and _same(earlier.message, message):
                 self._expect(earlier)
                 return
         arrival = Arrival(message, mid, qos, self._count)

@@ -28,8 +28,10 @@ from edge.tasks import Tasks, after_start
 
 log = logging.getLogger("dapr.contrib")
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
-STABLE = 30.0
-"""Seconds after which a connection counts as good: the back-off starts anew. What ends sooner counts as a failure."""
+NOBODY_THERE, WORKED_A_WHILE = 15.0, 5.0
+"""Longest delays where an attempt burdens no broker, and where connections carry something before they are cut."""
+A_WHILE, STABLE = 2.0, 30.0
+"""Seconds after which a connection was of use, and after which it counts as good: then the back-off starts anew."""
 RIVAL_ENDS = 3
 RIVAL_WITHIN = 300.0
 TAKEN_OVER = 0x8E
@@ -121,19 +123,18 @@ class Session:
         await load_paho()
         delay = FIRST_DELAY
         while True:
-            lasted = await self._connection()
-            if lasted > STABLE or self._outbound.suspicious:  # a message that the broker hangs up on is soon found out
-                delay = FIRST_DELAY
+            longest = min(await self._connection(), LONGEST_DELAY)
+            delay = min(delay, longest)
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-            delay = min(delay * 2, LONGEST_DELAY)
+            delay = min(delay * 2, longest) if longest > FIRST_DELAY else FIRST_DELAY
 
     async def _connection(self) -> float:
-        """One connection from its attempt to its end; seconds that it lasted after the greeting."""
+        """One connection from its attempt to its end; the longest time to wait before the next."""
         try:
             link = await Link.open(self._identity, self, self._tls)
         except (OSError, Refused) as error:
             self._down(_words(error) + self._advice(error))
-            return 0.0
+            return LONGEST_DELAY if isinstance(error, Refused) else NOBODY_THERE
         began = self._loop.time()
         try:
             await self._use(link)
@@ -152,7 +153,13 @@ class Session:
             self._name_rival()
         if not self._closed:
             self._down(link.reason)
-        return lasted
+        return self._longest_delay(lasted)
+
+    def _longest_delay(self, lasted: float) -> float:
+        """After a connection of that many seconds."""
+        if lasted > STABLE or self._outbound.suspicious:  # a message that the broker hangs up on is soon found out
+            return FIRST_DELAY
+        return WORKED_A_WHILE if lasted > A_WHILE and self._rival() is None else LONGEST_DELAY
 
     def _advice(self, error: Exception) -> str:
         """A broker that does not speak MQTT 5 is asked in 3.1.1 from now on, where the settings allow it."""

@@ -128,6 +128,55 @@ async def test_50_kbit_for_minutes_without_a_keep_alive_timeout(type_: str, tmp_
         assert (link.connections, pubsub.unhealthy()) == (1, None)
 
 
+async def outages(link: Proxy, on: float, off: float, times: int) -> None:
+    """The link works and is gone in turn; while it is gone connections are swallowed or refused."""
+    for number in range(times):
+        await asyncio.sleep(on)
+        if number % 2:
+            link.frozen = True
+            await asyncio.sleep(off)
+            link.frozen = False
+        else:
+            link.gone = True
+            link.cut()
+            await asyncio.sleep(off)
+            link.gone = False
+        link.cut()
+
+
+async def ledger(folder: Path, broker: Broker, type_: str, on: float, off: float, times: int, pause: float) -> tuple[int, list[int]]:
+    """Publish through outages, with a journal; how many were accepted, and what arrived."""
+    link, topic, accepted = Proxy(broker.port), f"ledger/{folder.name}", 0
+    with plain(broker.port) as reader:
+        reader.subscribe(topic)
+        raw = {"consumerID": folder.name, "keepAlive": "2s"}
+        async with link, rig(folder, {"bus": (type_, raw | {"url": f"tcp://127.0.0.1:{link.port}"})}) as made:
+            outage = asyncio.create_task(outages(link, on, off, times))
+            while not outage.done():
+                await made.publish("bus", topic, b"%d" % accepted, "text/plain", rawPayload="true")
+                accepted += 1
+                await asyncio.sleep(pause)
+            await until(lambda: made.pending("out/") == 0, 90)
+            assert made.pending("dead/") == 0
+        await until(lambda: len(set(reader.payloads())) >= accepted)
+    return accepted, [int(payload) for payload in reader.payloads()]
+
+
+@pytest.mark.parametrize("type_", BOTH)
+async def test_outages_lose_nothing_and_keep_the_order(type_: str, tmp_path: Path, broker: Broker, quick: None) -> None:
+    accepted, got = await ledger(tmp_path, broker, type_, 0.15, 0.15, 6, 0.002)
+    assert list(dict.fromkeys(got)) == list(range(accepted))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("on", "off", "times"), [(5.0, 5.0, 8), (2.0, 25.0, 4)])
+async def test_long_outages_lose_nothing_and_keep_the_order(on: float, off: float, times: int, tmp_path: Path, broker: Broker) -> None:
+    accepted, got = await ledger(tmp_path, broker, "pubsub.mqtt5", on, off, times, 0.02)
+    print(f"\n{on:g} s on, {off:g} s off, {times} times: accepted {accepted}, arrived {len(set(got))}, repeated {len(got) - len(set(got))}")
+    assert list(dict.fromkeys(got)) == list(range(accepted))
+
+
 # --- etiquette
 async def test_sessions_that_end_at_once_are_tried_less_and_less(tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components._mqtt.session.FIRST_DELAY", 0.04)
