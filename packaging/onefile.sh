@@ -4,7 +4,8 @@ set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
 version='@VERSION@' hash='@HASH@' lines='@LINES@'
 uid=$(id -u)
-state=${STATE_DIRECTORY%%:*} 2>/dev/null || state=
+state=${STATE_DIRECTORY:-}
+state=${state%%:*}
 [ -n "$state" ] || state=${XDG_STATE_HOME:+$XDG_STATE_HOME/edged}
 [ -n "$state" ] || state=${HOME:+$HOME/.local/state/edged}
 [ -n "$state" ] || state=/var/tmp/edged-$uid

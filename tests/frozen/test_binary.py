@@ -146,6 +146,18 @@ def test_the_one_file_unpacks_once_and_becomes_the_program(tmp_path: Path) -> No
     until(lambda: not alive(pid))
 
 
+def test_the_one_file_unpacks_for_a_user_outside_of_systemd(tmp_path: Path) -> None:
+    done = run("--version", program=ONE_FILE, HOME=str(tmp_path))
+
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(f"edged {VERSION}")
+    assert [path.name.rpartition("-")[0] for path in (tmp_path / ".local/state/edged/program").iterdir()] == [VERSION]
+
+
+def test_the_commands_describe_themselves() -> None:
+    assert "List the running sidecars." in run("list", "--help").stdout
+    assert "Run the daemon of this device" in run("serve", "--help").stdout
+
+
 def test_a_damaged_one_file_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     damaged = tmp_path / "edged"
     shutil.copy(ONE_FILE, damaged)
