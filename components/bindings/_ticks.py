@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from edge.cron import Schedule, parse
 from edge.errors import Invalid
 
-LONGEST_SLEEP = 30.0  # a clock that was set is noticed within this time
+LONGEST_SLEEP = 5.0  # a clock that was set is noticed within this time
 LOCALTIME = Path("/etc/localtime")
 
 

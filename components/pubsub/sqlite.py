@@ -27,7 +27,7 @@ from edge.tasks import Tasks
 log = logging.getLogger("dapr.contrib")
 BATCH = 100
 SETTLED_AFTER = 5.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 4.0
 
 
 @dataclass(frozen=True, slots=True)
