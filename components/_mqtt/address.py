@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from edge.errors import Invalid
+from edge.record import record
 
 if TYPE_CHECKING:
     import ssl
@@ -19,7 +20,7 @@ TLS = ("ssl", "mqtts", "tcps", "tls")
 PORTS = {False: 1883, True: 8883}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Broker:
     """A broker's address; str() is fit for logs."""
 
@@ -34,7 +35,7 @@ class Broker:
         return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Certificates:
     """PEM texts, "" = not given."""
 

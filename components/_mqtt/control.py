@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from components._mqtt.address import Broker
 from edge import lean
+from edge.record import record
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -23,7 +24,7 @@ OTHER_VERSION = (0x84, 1)
 REFUSED = 0x80
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identity:
     """Who connects, and how. version: 4 = MQTT 3.1.1, 5. fallback: 3.1.1 will do for a broker that does not speak 5.
 
@@ -42,7 +43,7 @@ class Identity:
     fallback: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Greeting:
     """The broker's CONNACK. The limits are MQTT 5's; None where the broker named none."""
 
@@ -56,7 +57,7 @@ class Greeting:
     retain_available: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wish:
     """One line of a SUBSCRIBE. no_local, retain_handling, identifier: MQTT 5."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from struct import Struct, error
 
 from components._mqtt.frames import Malformed, read_varint, varint
+from edge.record import record
 
 FORMAT, EXPIRY, CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION = 0x01, 0x02, 0x03, 0x08, 0x09
 SUBSCRIPTION, ALIAS, REASON, USER = 0x0B, 0x23, 0x1F, 0x26
@@ -14,7 +14,7 @@ SHORT, LONG = Struct("!H"), Struct("!I")
 EXPIRES, ALIASED = Struct("!BI").pack, Struct("!BH").pack
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Properties:
     """Of one PUBLISH. expiry: seconds. user: in order, names may repeat. text: the payload is said to be UTF-8."""
 

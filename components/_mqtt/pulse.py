@@ -6,14 +6,15 @@ import asyncio
 import fcntl
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from edge.record import record
 
 SIOCOUTQ = 0x5411
 PATIENCE = (1.0, 20.0)
 STEP = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Peer:
     """What the pulse needs of a connection. waiting: an answer is due. give_up: called once with the reason."""
 

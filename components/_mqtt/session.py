@@ -12,7 +12,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from components._mqtt import frames, packets5
 from components._mqtt.address import NO_CERTIFICATES, Certificates, tls_context
@@ -24,6 +24,8 @@ from components._mqtt.topics import filter_problem, topic_problem
 from edge.component import Deliver, Unsubscribe
 from edge.errors import Closed, Invalid, Unavailable
 from edge.model import Message
+from edge.record import record
+from edge.tasks import Tasks
 from edge.tasks import Tasks, after_start
 
 log = logging.getLogger("dapr.contrib")
@@ -43,7 +45,7 @@ Make = Callable[[str, bytes, bool, packets5.Properties], Message]
 """A message of topic, payload, retained and (MQTT 5) properties, in the words of the component."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """A session's identity and its limits. window: most messages in flight towards the broker."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from components._mqtt import Certificates, Identity, Session, Settings, parse_url
@@ -17,13 +16,14 @@ from components._mqtt.packets5 import Properties
 from edge.component import Context, Deliver, Feature, Unsubscribe
 from edge.errors import Invalid
 from edge.model import Message
+from edge.record import record
 from edge.spec import Duration, meta, truthy
 
 RETAINED: Mapping[str, str] = {"retained": "true"}
 FRESH: Mapping[str, str] = {"retained": "false"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fields:
     """Metadata of the component."""
 

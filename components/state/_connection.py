@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote
 
 from edge.component import Context
 from edge.database import Options
 from edge.errors import ComponentError
+from edge.record import record
 
 REFUSED = ("busy_timeout", "journal_mode", "foreign_keys")
 OF_SQLITE = ("mode", "cache", "immutable", "vfs")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Target:
     """What to open. uri: for SQLite. shared: it is the daemon's own file, opened already."""
 

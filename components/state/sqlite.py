@@ -11,7 +11,6 @@ import base64
 import binascii
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -23,6 +22,7 @@ from edge.database.faults import translate
 from edge.errors import ComponentError, EtagMismatch, Unavailable
 from edge.events import new_id
 from edge.model import NO_METADATA, BulkItem, DeleteItem, QueryResult, SetItem, StateItem
+from edge.record import record
 from edge.spec import Duration, meta
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ LIVE = "(expiration_time IS NULL OR expiration_time > CURRENT_TIMESTAMP)"
 IDENTIFIER = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fields:
     """Fields of the component, as Dapr's state.sqlite has them."""
 
