@@ -22,6 +22,7 @@ from components._mqtt.link import Link
 from components._mqtt.outbound import Flight, Outbound
 from components._mqtt.topics import filter_problem, topic_problem
 from edge.component import Deliver, Unsubscribe
+from edge.eager import Prompt
 from edge.errors import Closed, Invalid, Unavailable
 from edge.model import Message
 from edge.record import record
@@ -257,8 +258,7 @@ class Session:
             block = None if properties is packets5.NONE else packets5.Block(properties, self._loop.time())
         except (frames.Malformed, UnicodeEncodeError) as error:
             raise Invalid(f"the message's metadata are no MQTT 5 properties: {error}") from None
-        future: asyncio.Future[None] = self._loop.create_future()
-        return Flight(self._topic(message.topic), message.data, qos, retain, future, block)
+        return Flight(self._topic(message.topic), message.data, qos, retain, Prompt(self._loop), block)
 
     def _throw(self, flight: Flight) -> Link:
         if self._link is None or self._trouble is not None:

@@ -17,8 +17,9 @@ from typing import Any, ClassVar, TypeVar
 from components.state._connection import Target, parse_connection
 from components.state._ttl import parse_ttl
 from edge.component import Context, Feature
-from edge.database import Database
+from edge.database import Database, Statement
 from edge.database.faults import translate
+from edge.eager import Deadlines, Prompt
 from edge.errors import ComponentError, EtagMismatch, Unavailable
 from edge.events import new_id
 from edge.model import NO_METADATA, BulkItem, DeleteItem, QueryResult, SetItem, StateItem
@@ -66,6 +67,7 @@ class Store:
         self._target: Target = parse_connection(metadata.connection_string, context, metadata.disable_wal, metadata.busy_timeout)
         self._database: Database
         self._own = False
+        self._deadlines: Deadlines
         table = metadata.table_name
         columns = "key, value, is_binary, etag, expiration_time, update_time"
         row = "?, ?, ?, ?, CASE WHEN ? THEN DATETIME(CURRENT_TIMESTAMP, ? || ' seconds') END, CURRENT_TIMESTAMP"
@@ -88,6 +90,7 @@ class Store:
 
     async def open(self) -> None:
         """Open or create the file and its tables. Raises Unavailable, Full."""
+        self._deadlines = Deadlines(self.metadata.timeout, self._late)
         if self._target.shared:
             self._database = await self._context.database()
         else:
@@ -175,7 +178,7 @@ class Store:
 
     async def delete(self, item: DeleteItem) -> None:
         """A missing key without etag is deleted already. Raises EtagMismatch."""
-        await self._write(partial(self._remove, item=item))
+        await self._write(self._remover(item))
 
     async def transact(self, operations: Sequence[SetItem | DeleteItem], metadata: Mapping[str, str]) -> None:
         """All or nothing, in order."""
@@ -198,37 +201,38 @@ class Store:
             unit(tx)
 
     def _units(self, operations: Sequence[SetItem | DeleteItem]) -> list[Callable[[sqlite3.Connection], None]]:
-        return [self._setter(op) if isinstance(op, SetItem) else partial(self._remove, item=op) for op in operations]
+        return [self._setter(op) if isinstance(op, SetItem) else self._remover(op) for op in operations]
 
-    def _setter(self, item: SetItem) -> Callable[[sqlite3.Connection], None]:
+    def _setter(self, item: SetItem) -> Statement:
         ttl = parse_ttl(item.metadata)
         expires = ttl is not None and ttl > 0
         value = item.value.decode() if item.is_json else base64.b64encode(item.value).decode()
         content = (value, not item.is_json, new_id(), expires, ttl or 0)
         if item.etag:
-            return partial(_run_guarded, sql=self._guarded, values=(*content, item.key, item.etag))
+            return Statement(self._guarded, (*content, item.key, item.etag), EtagMismatch)
         if item.concurrency == "first-write":
-            return partial(_run_guarded, sql=self._first, values=(item.key, *content))
-        return partial(_run, sql=self._upsert, values=(item.key, *content))
+            return Statement(self._first, (item.key, *content), EtagMismatch)
+        return Statement(self._upsert, (item.key, *content))
 
-    def _remove(self, tx: sqlite3.Connection, item: DeleteItem) -> None:
+    def _remover(self, item: DeleteItem) -> Statement:
         if not item.etag:
-            tx.execute(self._delete, (item.key,))
-        elif tx.execute(self._delete_guarded, (item.key, item.etag)).rowcount == 0:
-            raise EtagMismatch
+            return Statement(self._delete, (item.key,))
+        return Statement(self._delete_guarded, (item.key, item.etag), EtagMismatch)
 
     async def _write(self, unit: Callable[[sqlite3.Connection], T]) -> T:
         """`Database.write` that gives the caller up after `timeout`; the unit itself still completes."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        future: Prompt[T] = Prompt(self._deadlines.loop)
         self._database.submit(unit, partial(_settle, future))
-        late = loop.call_later(self.metadata.timeout, _expire, future, self._context.name, self.metadata.timeout)
+        self._deadlines.add(future)
         try:
             return await future
         except sqlite3.Error as error:
             raise ComponentError(str(error)) from error
-        finally:
-            late.cancel()
+
+    def _late(self) -> Exception:
+        return Unavailable(
+            f"state store {self._context.name} did not answer within {self.metadata.timeout:g} s; its disk is slow or locked"
+        )
 
     # --- expiry
     async def _clean_up(self) -> None:
@@ -250,15 +254,6 @@ class Store:
             tx.execute(f"DELETE FROM {table} WHERE expiration_time IS NOT NULL AND expiration_time < CURRENT_TIMESTAMP")
 
 
-def _run(tx: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> None:
-    tx.execute(sql, values)
-
-
-def _run_guarded(tx: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> None:
-    if tx.execute(sql, values).rowcount == 0:
-        raise EtagMismatch
-
-
 def _settle(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
     if future.done():
         return
@@ -266,11 +261,6 @@ def _settle(future: asyncio.Future[Any], result: Any, error: Exception | None) -
         future.set_result(result)
     else:
         future.set_exception(error)
-
-
-def _expire(future: asyncio.Future[Any], name: str, timeout: float) -> None:
-    if not future.done():
-        future.set_exception(Unavailable(f"state store {name} did not answer within {timeout:g} s; its disk is slow or locked"))
 
 
 def _bytes(value: Any, binary: Any) -> bytes:

@@ -117,16 +117,16 @@ class InLane:
     async def _put(self, message: Message) -> None:
         """A row; those without one before it get theirs first, and nothing overtakes it on the short way meanwhile."""
         bare = [item for item in self._bare if not item.writing]
-        for item in bare:
-            item.writing = True
-        crowded, self._behind = bool(bare or self._puts), True
+        self._behind = True
         self._puts += 1
         reach("before-inbox-put")
         try:
-            if crowded:  # tasks start in the order of their making
-                await asyncio.gather(self._write_overdue(bare), self._store(message))
-            else:
+            written = self._submit(bare) if bare else None
+            try:
                 await self._store(message)
+            finally:
+                if written is not None:
+                    await self._finish_overdue(bare, written)
         finally:
             self._puts -= 1
         reach("after-inbox-put")
@@ -148,21 +148,33 @@ class InLane:
                 break
             overdue.append(item)
         if overdue:
-            self._tasks.start(f"inbox-write[{self.name}]", self._write_overdue(overdue))
+            self._tasks.start(f"inbox-write[{self.name}]", self._finish_overdue(overdue, self._submit(overdue)))
 
-    async def _write_overdue(self, items: list[Item]) -> None:
+    async def _finish_overdue(self, items: list[Item], written: asyncio.Future[list[Entry]]) -> None:
         try:
-            await self._write(items)
+            await self._finish(items, written)
         except ComponentError as error:  # no room: the broker keeps them, unacknowledged, until the app has them
             log.warning("%s: messages could not be journalled: %s", self.name, error)
             self._loop.call_later(FULL_DELAY, self._on_sweep)
 
-    async def _write(self, items: list[Item]) -> None:
-        """Give items their rows and let the component acknowledge them; those that ended meanwhile are ended again, in the journal."""
+    def _submit(self, items: list[Item]) -> asyncio.Future[list[Entry]]:
+        """Have rows written for items, before those of what comes later; `_finish` belongs to it."""
         for item in items:
             item.writing = True
         try:
-            entries = await self._journal.put(self.name, *(item.message for item in items), held=True)
+            return self._journal.submit(self.name, *(item.message for item in items), held=True)
+        except ComponentError as error:
+            refused: asyncio.Future[list[Entry]] = self._loop.create_future()
+            refused.set_exception(error)
+            return refused
+
+    async def _write(self, items: list[Item]) -> None:
+        await self._finish(items, self._submit(items))
+
+    async def _finish(self, items: list[Item], written: asyncio.Future[list[Entry]]) -> None:
+        """The items have rows: let the component acknowledge them; those that ended meanwhile are ended again, in the journal."""
+        try:
+            entries = await written
         finally:
             for item in items:
                 item.writing = False

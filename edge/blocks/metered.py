@@ -119,8 +119,16 @@ def _state(service: Any) -> None:
 
 
 def _counted(plain: Callable[..., Awaitable[Any]], metrics: Metrics, store: str, operation: str) -> Callable[..., Awaitable[Any]]:
+    good, bad = ((store, operation, success) for success in ("true", "false"))
+
     async def counted(*args: Any, **named: Any) -> Any:
-        return await metrics.timed("component_state", (store, operation), lambda: plain(*args, **named))
+        began, labels = time.perf_counter(), bad
+        try:
+            result = await plain(*args, **named)
+            labels = good
+            return result
+        finally:
+            metrics.both("component_state", labels, began)
 
     return counted
 

@@ -19,6 +19,7 @@ from edge.blocks.outbox_lane import Lane, Send
 from edge.blocks.pace import Pace
 from edge.component import Sender
 from edge.crash import reach
+from edge.eager import Prompt
 from edge.errors import Closed, ComponentError, Unavailable
 from edge.journal import REMEMBER, Entry, Journal
 from edge.journal.keeping import keeping
@@ -102,9 +103,9 @@ class Broker:
 
     async def _race(self, lane: Lane, messages: tuple[Message, ...]) -> None:
         """Send at once; the answer is the acknowledgement or the row, whichever is first."""
-        waiters: list[asyncio.Future[None]] = []
+        waiters: list[Prompt[None]] = []
         for at, message in enumerate(messages):
-            waiter: asyncio.Future[None] = self._loop.create_future()
+            waiter: Prompt[None] = Prompt(self._loop)
             if not self._start(Send(lane, message, None, waiter, self._loop.time())):
                 await lane.put(messages[at:])
                 break

@@ -3,6 +3,6 @@
 from edge.database.connection import Options
 from edge.database.database import Database
 from edge.database.faults import Damaged, Newer
-from edge.database.writer import Unit
+from edge.database.writer import Statement, Unit
 
-__all__ = ["Damaged", "Database", "Newer", "Options", "Unit"]
+__all__ = ["Damaged", "Database", "Newer", "Options", "Statement", "Unit"]

@@ -16,6 +16,7 @@ from edge.database.connection import DEFAULTS, Options, open_reader, open_writer
 from edge.database.faults import is_busy, no_space, reserve, space_left, translate
 from edge.database.idle import Caretaker
 from edge.database.writer import Job, Outcome, Settle, Unit, Writer
+from edge.eager import Prompt
 from edge.errors import Closed, Full
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Database:
         A unit that raises rolls back alone and the caller gets its exception. A cancelled caller does not undo the unit.
         Raises Full, Unavailable, Closed; an error in the unit's own SQL stays a sqlite3.Error.
         """
-        future: asyncio.Future[T] = self._loop.create_future()
+        future: Prompt[T] = Prompt(self._loop)
         self.submit(unit, partial(_resolve, future))
         return await future
 

@@ -21,6 +21,22 @@ MOST_UNITS = 4096
 IDLE_AFTER = 2.0
 
 
+class Statement:
+    """A unit of one statement. SQLite undoes a statement that fails by itself, so it needs no savepoint: three calls become one.
+
+    refusal: raised when the statement changed no row, None = that is no failure.
+    """
+
+    __slots__ = ("_refusal", "_sql", "_values")
+
+    def __init__(self, sql: str, values: tuple[Any, ...], refusal: type[Exception] | None = None) -> None:
+        self._sql, self._values, self._refusal = sql, values, refusal
+
+    def __call__(self, tx: sqlite3.Connection) -> None:
+        if tx.execute(self._sql, self._values).rowcount == 0 and self._refusal is not None:
+            raise self._refusal
+
+
 @dataclass(slots=True)
 class Counts:
     """What the writer did since it was opened."""
@@ -123,6 +139,8 @@ class Writer:
     def _apply(self, job: Job) -> Outcome:
         unit, settle = job
         tx = self._connection
+        if type(unit) is Statement:
+            return self._apply_statement(unit, settle)
         mark = len(self._after)
         tx.execute("SAVEPOINT unit")
         try:
@@ -136,6 +154,15 @@ class Writer:
             return settle, None, self._neutral(error)
         tx.execute("RELEASE unit")
         return settle, result, None
+
+    def _apply_statement(self, statement: Statement, settle: Settle) -> Outcome:
+        try:
+            statement(self._connection)
+        except Exception as error:  # the statement is its caller's, so is its error
+            if not self._connection.in_transaction:
+                raise
+            return settle, None, self._neutral(error)
+        return settle, None, None
 
     def _fail(self, jobs: Sequence[Job], error: sqlite3.Error) -> list[Outcome]:
         if self._connection.in_transaction:

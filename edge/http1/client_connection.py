@@ -8,6 +8,7 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from edge.eager import Prompt
 from edge.http1.client_response import BadResponse, ClientResponse, ResponseTimeout
 from edge.http1.encode import LAST_CHUNK, chunk
 from edge.http1.head import LowerNames, keeps_alive
@@ -62,7 +63,7 @@ class ClientConnection(Reading):
     ) -> ClientResponse:
         """Send, and return when the answer's head is here. Raises ClosedEarly, BadResponse, ResponseTimeout, what `body` raises."""
         self._reset(head_only)
-        answer: asyncio.Future[ClientResponse] = self._loop.create_future()
+        answer: Prompt[ClientResponse] = Prompt(self._loop)
         self._answer = answer
         timer = None if deadline is None else self._loop.call_at(deadline, self._fail, ResponseTimeout("no answer in time"))
         self._transport.write(message)
@@ -190,8 +191,7 @@ class ClientConnection(Reading):
         """The answer is complete: the connection is free, unless the request still goes out."""
         self._complete = True
         answer, self._answer = self._answer, None
-        if answer is not None and not answer.done() and self._response is not None:
-            answer.set_result(self._response)
+        response = self._response
         if self._body is not None:
             self._body.finish()
         usable = self._keep and self._sender is None and not self._transport.is_closing()
@@ -205,6 +205,8 @@ class ClientConnection(Reading):
             self._release(self, True)
         else:
             self._transport.close()
+        if answer is not None and response is not None and not answer.done():
+            answer.set_result(response)  # last: who waits for it may take this connection again at once
 
     def _fail(self, error: Exception) -> None:
         """The answer will not come, or not all of it."""

@@ -110,20 +110,30 @@ class Journal:
         keys: as in `Put`. Fewer entries than messages come back where a key was known or the lane's policy dropped one.
         Raises Full (a limit of the lane, or the disk), Unavailable, Closed.
         """
+        return await self.submit(lane, *messages, held=held, keys=keys, remember=remember, patient=patient) if messages else []
+
+    def submit(
+        self,
+        lane: str,
+        *messages: Message,
+        held: bool = False,
+        keys: Sequence[str] = (),
+        remember: float = REMEMBER,
+        patient: bool = False,
+    ) -> asyncio.Future[list[Entry]]:
+        """`put` with its place in the lane taken at once: what is submitted later comes behind it."""
         if self._closed:
             raise Closed("the journal is closed")
-        if not messages:
-            return []
         if (short := self._database.short()) is not None:
             raise short
         puts = [(lane, message) for message in messages]
-        put = Put(puts, held, self.age_now(), self._loop.create_future(), keys, remember)
+        future: asyncio.Future[list[Entry]] = self._loop.create_future()
+        put = Put(puts, held, self.age_now(), future, keys, remember)
         if not held:
             self._room.admit(self._lane(lane), put)
         self._gathering.schedule(self._write, patient=patient)
         self._puts.append(put)
-        assert put.future is not None
-        return await put.future
+        return future
 
     def _write(self) -> None:
         """All puts of one turn of the loop are one unit, and what is done rides along: one commit, one change of each lane's numbers.

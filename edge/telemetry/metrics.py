@@ -83,6 +83,7 @@ class Metrics:
         self.histograms: dict[str, dict[Labels, Histogram]] = {}
         self.gauges: dict[str, dict[Labels, float]] = {}
         self.read: list[Callable[[Metrics], None]] = []
+        self._calls: dict[tuple[str, Labels], Calls] = {}
 
     def count(self, family: str, labels: Labels = (), by: float = 1) -> None:
         """Add to a counter."""
@@ -139,7 +140,12 @@ class Metrics:
 
     def both(self, family: str, labels: Labels, began: float) -> None:
         """Count a call that began at this `time.perf_counter()`, and its time."""
-        self.calls(family, labels).since(began)
+        calls = self._calls.get((family, labels))
+        if calls is None:
+            calls = self.calls(family, labels)
+            if len(self._calls) < MOST_SERIES:
+                self._calls[family, labels] = calls
+        calls.since(began)
 
     def counted(self, family: str, labels: Labels, began: float) -> None:
         """The same for families whose time is called latency."""

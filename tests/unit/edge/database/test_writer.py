@@ -1,0 +1,49 @@
+"""Units that share a commit: each fails alone, also those of one statement, which have no savepoint."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from edge.database import Database, Statement
+
+INSERT = "INSERT INTO t(k, v) VALUES(?, ?)"
+UPDATE = "UPDATE t SET v=? WHERE k=?"
+
+
+def test_a_statement_that_fails_leaves_its_neighbours_in_the_commit(tmp_path: Path) -> None:
+    async def main() -> tuple[list[Any], list[Any], int]:
+        async with Database.open(tmp_path / "a.db") as database:
+            await database.write(lambda tx: tx.execute("CREATE TABLE t(k INTEGER PRIMARY KEY CHECK(k < 9), v TEXT)"))
+            commits = database._writer.counts.commits
+            done = await asyncio.gather(
+                database.write(Statement(INSERT, (1, "a"))),
+                database.write(Statement(INSERT, (1, "twice"))),
+                database.write(Statement(UPDATE, ("b", 7), KeyError)),
+                database.write(Statement("INSERT INTO t(k, v) VALUES(2, 'x'), (10, 'y')", ())),
+                database.write(lambda tx: tx.execute(INSERT, (3, "c")) and None),
+                database.write(Statement(UPDATE, ("d", 8))),
+                database.write(Statement(UPDATE, ("e", 1), KeyError)),
+                return_exceptions=True,
+            )
+            rows = database.read_now("SELECT k, v FROM t ORDER BY k")
+            return [None if one is None else type(one) for one in done], rows, database._writer.counts.commits - commits
+
+    done, rows, commits = asyncio.run(main())
+
+    assert done == [None, sqlite3.IntegrityError, KeyError, sqlite3.IntegrityError, None, None, None]
+    assert rows == [(1, "e"), (3, "c")]
+    assert commits == 1
+
+
+def test_a_statement_alone_fails_as_one_among_others(tmp_path: Path) -> None:
+    async def main() -> list[Any]:
+        async with Database.open(tmp_path / "a.db") as database:
+            await database.write(lambda tx: tx.execute("CREATE TABLE t(k INTEGER PRIMARY KEY, v TEXT)"))
+            (error,) = await asyncio.gather(database.write(Statement(UPDATE, ("b", 7), KeyError)), return_exceptions=True)
+            await database.write(Statement(INSERT, (1, "a")))
+            return [type(error), *database.read_now("SELECT k, v FROM t")]
+
+    assert asyncio.run(main()) == [KeyError, (1, "a")]
