@@ -26,7 +26,6 @@ from edge.eager import Prompt
 from edge.errors import Closed, Invalid, Unavailable
 from edge.model import Message
 from edge.record import record
-from edge.tasks import Tasks
 from edge.tasks import Tasks, after_start
 
 log = logging.getLogger("dapr.contrib")
