@@ -35,6 +35,7 @@ class PublishOptions:
     """content_type: of the payload, "" = none given. metadata: of the request. traceparent, tracestate: the caller's headers, "" = none.
 
     idempotency_key: a publish that repeats one (to the same topic) is answered with success and not accepted again, "" = none.
+    span: the name of each event's span in a bulk publish.
     """
 
     content_type: str = ""
@@ -42,6 +43,7 @@ class PublishOptions:
     traceparent: str = ""
     tracestate: str = ""
     idempotency_key: str = ""
+    span: str = ""
 
 
 @record
@@ -165,7 +167,7 @@ class PubSubService:
             if raw:
                 messages.append(Message(route.wire_topic, entry.data, entry.metadata, route.told(entry.content_type), new_id()))
             else:
-                parent = options.traceparent if app.tracer is None else _produced(app.tracer, topic, options)
+                parent = options.traceparent if app.tracer is None else _produced(app.tracer, options)
                 one = PublishOptions(entry.content_type, entry.metadata, parent, options.tracestate)
                 messages.append(self._wrapped(app, route, entry.data, one))
         if not route.allowed:
@@ -282,8 +284,8 @@ def wire_topic(app: App, part: Part, topic: str) -> str:
     return f"{app.namespace}{topic}" if part.properties.get("namespacescoped") == "true" else topic
 
 
-def _produced(tracer: Tracer, topic: str, options: PublishOptions) -> str:
+def _produced(tracer: Tracer, options: PublishOptions) -> str:
     """The traceparent of one event of a bulk call: each has a span of its own."""
-    span = tracer.producer(f"pubsub/{topic}", traceparent(options.traceparent), options.tracestate)
+    span = tracer.producer(options.span, traceparent(options.traceparent), options.tracestate)
     span.end()
     return span.traceparent

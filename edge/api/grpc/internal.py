@@ -151,8 +151,9 @@ def _traced(wire: Call, request: InvokeRequest) -> InvokeRequest:
     context = read(wire.head, b"")
     if not context.traceparent:
         return request
-    kept = [field for field in request.headers if field[0] not in ("traceparent", "tracestate", "grpc-trace-bin")]
     state = [("tracestate", context.tracestate)] if context.tracestate else []
+    replaced = {"traceparent", "grpc-trace-bin", *(name for name, _ in state)}
+    kept = [field for field in request.headers if field[0] not in replaced]
     return replace(request, headers=[*kept, ("traceparent", context.traceparent), *state])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from edge import errors
@@ -9,6 +10,8 @@ from edge.api.grpc.call import Call, Unary
 from edge.blocks.pubsub import BulkEntry, PublishOptions
 from edge.errors import EdgeError, ResourceInfo
 from edge.rpc.pb import empty_pb2, pubsub_pb2
+
+BULK = "/dapr.proto.runtime.v1.Dapr/BulkPublishEvent"
 
 
 def _options(call: Call, content_type: str, metadata: Any) -> PublishOptions:
@@ -22,6 +25,14 @@ async def publish_event(call: Call, request: Any) -> Any:
 
 
 async def bulk_publish_event(call: Call, request: Any) -> Any:
+    return await _bulk(call, request, f"{BULK}/")
+
+
+async def bulk_publish_event_alpha1(call: Call, request: Any) -> Any:
+    return await _bulk(call, request, f"{BULK}Alpha1/")
+
+
+async def _bulk(call: Call, request: Any, span: str) -> Any:
     name, topic, shared = request.pubsub_name, request.topic, dict(request.metadata)
     call.blocks.pubsub.lookup(call.app, name, topic, shared)
     entries, seen = [], set()
@@ -35,7 +46,7 @@ async def bulk_publish_event(call: Call, request: Any) -> Any:
         seen.add(entry.entry_id)
         metadata = {**shared, **dict(entry.metadata)} if entry.metadata else {}
         entries.append(BulkEntry(entry.entry_id, entry.event, entry.content_type, metadata))
-    failures = await call.blocks.pubsub.publish_bulk(call.app, name, topic, entries, _options(call, "", shared))
+    failures = await call.blocks.pubsub.publish_bulk(call.app, name, topic, entries, replace(_options(call, "", shared), span=span))
     if failures:
         text = failures[0].error
         info = {"error": text, "topic": topic}
@@ -46,5 +57,5 @@ async def bulk_publish_event(call: Call, request: Any) -> Any:
 RPCS: dict[str, tuple[type, Unary]] = {
     "PublishEvent": (pubsub_pb2.PublishEventRequest, publish_event),
     "BulkPublishEvent": (pubsub_pb2.BulkPublishRequest, bulk_publish_event),
-    "BulkPublishEventAlpha1": (pubsub_pb2.BulkPublishRequest, bulk_publish_event),
+    "BulkPublishEventAlpha1": (pubsub_pb2.BulkPublishRequest, bulk_publish_event_alpha1),
 }

@@ -51,6 +51,8 @@ async def _later(span: Span, call: Call, answer: Awaitable[Response]) -> Respons
 
 
 def _end(span: Span, call: Call, response: Response) -> None:
+    if (peer := call.request.peer) is not None:
+        span.describe({"server.address": peer[0], "server.port": str(peer[1])})
     span.describe({name: value for name, value in call.request.headers if name.startswith("dapr-") and name != "dapr-api-token"})
     _describe(span, call)
     span.describe(
@@ -72,7 +74,7 @@ def _describe(span: Span, call: Call) -> None:
     if system := DATABASES.get(group):
         _database(span, call, system, params[0])
     elif group == "publish":
-        span.describe({"messaging.system": "pubsub", "messaging.destination.name": params[1]})
+        span.describe({"messaging.system": "pubsub"})  # daprd does not know the topic of a path
     elif group == "actors":
         _actor(span, call, route.name if route is not None else "")
     elif group == "invoke":
