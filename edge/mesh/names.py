@@ -37,7 +37,8 @@ class Names:
 
     async def announce(self, app_id: str, address: Address) -> None:
         """Let others find an app of this daemon; a failure is logged."""
-        await after_start()
+        if not self._settings.component or self._settings.component == DEFAULT:
+            await after_start()  # who asks by multicast asks again; who reads a table does not
         if self._resolver is None:
             self._own[app_id] = address
             await self._open()
