@@ -13,6 +13,7 @@ import pytest
 
 from tests.cli.edged import edged as command
 from tests.cli.edged import until
+from tests.cli.test_fleet import app, fleet, port_of, run_file
 from tests.harness import Sidecar, component, free_port, sidecar
 
 TOKEN, APP_TOKEN, NEXT = "file-token-3141", "app-token-2718", "next-token-1618"
@@ -120,3 +121,20 @@ def test_an_apps_token_is_no_secret_of_its_credentials(tmp_path: Path) -> None:
         found = edged.call("GET", "/v1.0/secrets/s/bulk", headers={"dapr-api-token": TOKEN})
 
     assert found.json() == {"mqtt": {"mqtt": TOKEN}}
+
+
+def test_the_devices_daemon_exchanges_tokens_and_starts_the_apps_that_need_them(tmp_path: Path) -> None:
+    (tmp_path / "dapr-api-token.one").write_text(TOKEN)
+    first = app("one", sys.executable, "-c", "import os, time; print('mine is', os.environ['DAPR_API_TOKEN'], flush=True); time.sleep(600)")
+    other = app("two")
+    files = {"edged.yaml": run_file(first, other)}
+
+    with fleet(tmp_path, "serve", "--config-dir", ".", files=files, env={"CREDENTIALS_DIRECTORY": str(tmp_path)}) as daemon:
+        daemon.up(port_of(first), port_of(other))
+        assert [daemon.call(port_of(each), "/v1.0/metadata")[0] for each in (first, other)] == [401, 200]
+        daemon.says(f"mine is {TOKEN}")
+
+        (tmp_path / "dapr-api-token.one").write_text(NEXT)
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.says(f"mine is {NEXT}")
+        assert daemon.call(port_of(other), "/v1.0/metadata")[0] == 200
