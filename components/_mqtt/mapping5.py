@@ -35,7 +35,7 @@ CE = "ce-"
 # --- out
 def outgoing(message: Message, *, attributes: bool = True) -> Properties:
     """Structured mode: the payload is the event; with `attributes` they are user properties as well. Raises Invalid."""
-    event = _event(message)
+    event = _event(message, read=attributes)
     if event is None:
         return _properties(message, message.content_type or _given(message.metadata, "contenttype"), ())
     shown = [(name, text) for name in ATTRIBUTES if (text := _text(event.get(name)))] if attributes else []
@@ -68,13 +68,13 @@ def _data(event: dict[str, Any], content_type: str) -> bytes:
     return b"" if value is None else gojson.encode(value)
 
 
-def _event(message: Message) -> Mapping[str, Any] | None:
-    """The CloudEvent that the payload is, as far as it matters here; None when it is none."""
+def _event(message: Message, *, read: bool) -> Mapping[str, Any] | None:
+    """The CloudEvent that the payload is, empty unless it is to be read; None when it is none."""
     if message.content_type and not message.content_type.startswith(EVENT):
         return None
     if not message.data.startswith(b"{"):
         return None
-    if len(message.data) > LONGEST_PEEK:
+    if not read or len(message.data) > LONGEST_PEEK:
         return {} if b'"specversion"' in message.data else None
     try:
         event = orjson.loads(message.data)

@@ -119,8 +119,11 @@ class Outbound:
         return len(self._flights)
 
     def ready(self, flight: Flight) -> bool:
-        """It would go on the wire at once."""
-        return not self._queue and self._room(flight)
+        """It would go on the wire at once, or as soon as messages before it are acknowledged (a broker may allow fewer than we do)."""
+        if self._send is None or self._probing or len(self._flights) + len(self._queue) >= self._asked_window:
+            return False
+        before = self._used + sum(waiting.size for waiting in self._queue)
+        return not before or before + flight.size <= self._bytes
 
     def publish(self, flight: Flight) -> None:
         """Take a message of QoS 1 or 2; `flight.answer` says when the broker has it. Raises Invalid, Closed."""

@@ -12,7 +12,7 @@ import pytest
 
 from components._mqtt.mapping5 import incoming, outgoing, outgoing_binary
 from components._mqtt.packets5 import Block, Properties, read
-from edge.errors import Invalid
+from edge.errors import Invalid, Unavailable
 from edge.model import Message
 from edge.received import unwrap
 from tests.harness_components import Sink, opened
@@ -185,3 +185,12 @@ def test_the_expiry_of_a_block_shrinks_and_never_ends() -> None:
     found = [read(block(now, 3), 0)[0] for now in (100.0, 104.5, 200.0)]
     assert [(one.expiry, one.alias, one.user) for one in found] == [(10, 3, (("a", "b"),)), (6, 3, (("a", "b"),)), (1, 3, (("a", "b"),))]
     assert block.size == len(block(100.0))
+
+
+async def test_more_than_the_broker_allows_at_once_waits_without_being_refused(tmp_path: Path, broker: Broker) -> None:
+    async with opened(TYPE, tmp_path, {"url": broker.url, "consumerID": "burst"}) as pubsub:
+        await pubsub.publish(Message("burst", b"x"))
+        await asyncio.gather(*(pubsub.send(Message("burst", b"%d" % number)) for number in range(100)))
+        with pytest.raises(Unavailable, match="window"):
+            for _ in range(200):
+                pubsub.send(Message("burst", b"x")).add_done_callback(lambda future: future.exception())
