@@ -1,17 +1,19 @@
 """`@record`: a frozen, slotted dataclass at a fraction of the standard decorator's start-up cost.
 
-`@dataclass(frozen=True, slots=True)` compiles six methods for each class. A record compiles nothing until the first one is built: its
-`__init__` and its fields then come from a standard dataclass of the same annotations; equality, hash and repr are shared functions. That
+`@dataclass(frozen=True, slots=True)` compiles six methods for each class. A record compiles nothing until several are built: its
+`__init__` and its fields come from a standard dataclass of the same annotations; equality, hash and repr are shared functions. That
 it is frozen is held by the type checker (`dataclass_transform`), not at run time, which also makes an instance twice as fast to build.
 `dataclasses.replace`, `fields` and `asdict` work as on any dataclass.
 """
 
 from __future__ import annotations
 
-from dataclasses import Field, dataclass, field
+from dataclasses import MISSING, Field, dataclass, field
 from typing import Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
+FEW = 8
+"""Instances that are built one field after the other, before it pays to compile an `__init__`."""
 FIELDS, PARAMS = "__dataclass_fields__", "__dataclass_params__"
 
 
@@ -34,7 +36,7 @@ def _plain(cls: type, own: dict[str, Any]) -> bool:
         not any(hasattr(base, FIELDS) for base in cls.__bases__)
         and not {"__post_init__", "__init__"} & own.keys()
         and all(isinstance(text, str) and not text.startswith(("ClassVar", "InitVar", "KW_ONLY")) for text in notes.values())
-        and not any(isinstance(own.get(name), Field) and own[name].kw_only is True for name in notes)
+        and not any(isinstance(own.get(name), Field) and (own[name].kw_only is True or not own[name].init) for name in notes)
     )
 
 
@@ -58,6 +60,7 @@ class _Shape:
     owner: type
 
     def __init__(self, cls: type, notes: dict[str, Any], defaults: dict[str, Any]) -> None:
+        self._defaults = {name: defaults.get(name, MISSING) for name in notes}
         about = {"__annotations__": notes, "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__name__}
         self._name, self._about = cls.__name__, {**about, **defaults}
         self._made: Any = None
@@ -69,14 +72,33 @@ class _Shape:
         return self._made
 
     def first_init(self) -> Any:
-        """An `__init__` that makes the real one, puts it in its place and calls it."""
+        """An `__init__` that sets a few instances' fields, then makes the real one, puts it in its place and calls it."""
+        left = FEW
 
         def __init__(record: Any, *given: Any, **named: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left > 0 and (values := self._bound(given, named)) is not None:
+                for name, value in values.items():
+                    setattr(record, name, value)
+                return
             real = self.made.__init__
             type.__setattr__(self.owner, "__init__", real)
             real(record, *given, **named)
 
         return __init__
+
+    def _bound(self, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any] | None:
+        """The fields' values; None if something is missing or too much, which the real `__init__` says well."""
+        values = self._defaults | dict(zip(self._defaults, given, strict=False)) | named
+        if len(values) > len(self._defaults) or len(given) + len(named) > len(values) or named.keys() & list(values)[: len(given)]:
+            return None
+        for name, value in values.items():
+            if isinstance(value, Field):
+                values[name] = value = value.default if value.default_factory is MISSING else value.default_factory()
+            if value is MISSING:
+                return None
+        return values
 
 
 class _Later:

@@ -31,6 +31,11 @@ class Counted:
     n: int
 
 
+@record
+class Single:
+    n: int
+
+
 @dataclass(slots=True)
 class Plain(Point):
     z: int = 3
@@ -45,11 +50,28 @@ def test_a_record_is_built_compared_and_shown_as_a_dataclass() -> None:
     assert not hasattr(one, "__dict__")
 
 
+def test_many_are_built_as_the_first_ones() -> None:
+    @record
+    class Pair:
+        a: int
+        b: list[int] = field(default_factory=list)
+        c: str = "c"
+
+    made = [Pair(n, c="d") if n % 2 else Pair(a=n, b=[n]) for n in range(20)]
+
+    assert [(one.a, one.b, one.c) for one in made] == [(n, [], "d") if n % 2 else (n, [n], "c") for n in range(20)]
+    assert len({id(one.b) for one in made}) == 20
+
+
 def test_what_is_missing_or_too_much_is_named() -> None:
     with pytest.raises(TypeError, match=r"Point\.__init__\(\) missing 1 required positional argument: 'x'"):
         Point()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unexpected keyword argument 'z'"):
         Point(1, z=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="multiple values for argument 'n'"):
+        Counted(1, n=1)  # type: ignore[misc]
+    with pytest.raises(TypeError, match="takes 2 positional arguments but 3 were given"):
+        Single(1, 2)  # type: ignore[call-arg]
 
 
 def test_the_standard_functions_work_on_a_record() -> None:
