@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class Writer:
             outcomes = self._alone(jobs[0]) if len(jobs) == 1 else [self._apply(job) for job in jobs]
             reach("before-commit")
             tx.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # the thread lives on: without it every later write would wait for ever
             return self._fail(jobs, error)
         reach("after-commit")
         self.counts.commits += 1
@@ -164,9 +165,10 @@ class Writer:
             return settle, None, self._neutral(error)
         return settle, None, None
 
-    def _fail(self, jobs: Sequence[Job], error: sqlite3.Error) -> list[Outcome]:
+    def _fail(self, jobs: Sequence[Job], error: Exception) -> list[Outcome]:
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # then the next BEGIN says what is wrong, and it is tried again
+                self._connection.execute("ROLLBACK")
         neutral = self._neutral(error)
         self.counts.failures += 1
         self.trouble = str(neutral)

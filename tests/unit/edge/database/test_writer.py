@@ -47,3 +47,22 @@ def test_a_statement_alone_fails_as_one_among_others(tmp_path: Path) -> None:
             return [type(error), *database.read_now("SELECT k, v FROM t")]
 
     assert asyncio.run(main()) == [KeyError, (1, "a")]
+
+
+def _ends_the_transaction(tx: sqlite3.Connection) -> None:
+    tx.execute("ROLLBACK")
+    raise ValueError("a bug")
+
+
+def test_a_unit_that_ends_the_transaction_fails_its_commit_and_no_later_one(tmp_path: Path) -> None:
+    async def main(beside: int) -> tuple[list[Any], list[Any]]:
+        async with Database.open(tmp_path / f"{beside}.db") as database:
+            await database.write(lambda tx: tx.execute("CREATE TABLE t(k INTEGER PRIMARY KEY, v TEXT)") and None)
+            async with asyncio.timeout(5):
+                others = [database.write(lambda tx: tx.execute(INSERT, (1, "lost")) and None) for _ in range(beside)]
+                results = await asyncio.gather(*others, database.write(_ends_the_transaction), return_exceptions=True)
+                await database.write(lambda tx: tx.execute(INSERT, (2, "kept")) and None)
+            return [type(one) for one in results], database.read_now("SELECT k, v FROM t")
+
+    for beside in (0, 1):
+        assert asyncio.run(main(beside)) == ([ValueError] * (beside + 1), [(2, "kept")])
