@@ -103,6 +103,10 @@ class Session:
             return rival
         return f"{self._identity.broker}: {self._trouble}" + (f"; {rival}" if rival else "")
 
+    def _looks_taken_over(self, link: Link, lasted: float) -> bool:
+        """Some brokers say it in MQTT 5; else it shows in connections that the broker soon ends and takes anew."""
+        return link.goodbye_code == TAKEN_OVER or (link.by_peer and lasted < STABLE and not self._outbound.suspicious)
+
     def _name_rival(self) -> None:
         if not self._rival_named and (rival := self._rival()):
             self._rival_named = True
@@ -135,6 +139,7 @@ class Session:
         try:
             link = await Link.open(self._identity, self, self._tls)
         except (OSError, Refused) as error:
+            self._ends.clear()  # whoever is away throws nobody out
             self._down(_words(error) + self._advice(error))
             return LONGEST_DELAY if isinstance(error, Refused) else NOBODY_THERE
         began = self._loop.time()
@@ -150,7 +155,7 @@ class Session:
         finally:
             self._lose(link)
         lasted = self._loop.time() - began
-        if link.goodbye_code == TAKEN_OVER or (link.by_peer and lasted < STABLE and not self._outbound.suspicious):
+        if self._looks_taken_over(link, lasted):
             self._ends.append(self._loop.time())
             self._name_rival()
         if not self._closed:

@@ -288,3 +288,15 @@ async def test_a_broker_for_quality_zero_only_is_refused(tmp_path: Path) -> None
             with suppress(TimeoutError):
                 await asyncio.wait_for(pubsub.publish(Message("t", b"x")), 0.05)
                 pytest.fail("published")
+
+
+async def test_a_broker_that_restarts_is_no_second_client(tmp_path: Path, quick: None) -> None:
+    with mosquitto(tmp_path) as broker, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("components._mqtt.session.FIRST_DELAY", 0.01)
+        async with opened("pubsub.mqtt3", tmp_path, {"url": broker.url, "consumerID": "alone"}) as pubsub:
+            for _ in range(4):
+                await until(lambda: pubsub.unhealthy() is None)
+                await asyncio.to_thread(broker.kill)
+                await until(lambda: "Connect call failed" in (pubsub.unhealthy() or ""))
+                await asyncio.to_thread(broker.start)
+            await until(lambda: pubsub.unhealthy() is None)
