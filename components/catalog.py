@@ -29,6 +29,7 @@ CATALOG: dict[str, str] = {
     "nameresolution.nameformat/v1": "components.nameresolution.nameformat:Resolver",
     "nameresolution.sqlite/v1": "components.nameresolution.sqlite:Resolver",
     "middleware.http.bearer/v1": "components.middleware.http_bearer:Middleware",
+    "middleware.http.oauth2/v1": "components.middleware.http_oauth2:Middleware",
     "middleware.http.oauth2clientcredentials/v1": "components.middleware.http_oauth2clientcredentials:Middleware",
     "middleware.http.ratelimit/v1": "components.middleware.http_ratelimit:Middleware",
     "middleware.http.routeralias/v1": "components.middleware.http_routeralias:Middleware",

@@ -7,16 +7,14 @@ cannot get one is answered 502 (there: an empty 200).
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
-from urllib.parse import parse_qsl, quote_plus, unquote, urlencode
+from typing import ClassVar
+from urllib.parse import parse_qsl, unquote
 
-from components.middleware._fetch import fetch
+from components.middleware._oauth2 import TokenEndpoint, header_of
 from components.middleware._request import changed, text
 from edge.component import Context, Feature
 from edge.errors import Invalid
@@ -25,9 +23,7 @@ from edge.record import record
 from edge.spec import meta
 
 log = logging.getLogger("dapr.contrib")
-AUTO, IN_PARAMS, IN_HEADER = 0, 1, 2
 EARLY = 10.0  # as Go's oauth2: a token that expires so soon is not used any more
-FORM = ("Content-Type", "application/x-www-form-urlencoded")
 
 
 @record
@@ -53,6 +49,9 @@ class Middleware:
     def __init__(self, metadata: Fields, context: Context) -> None:
         self.metadata = metadata
         self._filter = re.compile("")
+        self._endpoint = TokenEndpoint(metadata.token_url, metadata.client_id, metadata.client_secret, metadata.auth_style)
+        pairs = [("grant_type", "client_credentials"), ("scope", " ".join(metadata.scopes.split(",")))]
+        self._pairs = [*pairs, *parse_qsl(metadata.endpoint_params_query, keep_blank_values=True)]
         self._token, self._until = "", 0.0
         self._fetching = asyncio.Lock()
 
@@ -80,36 +79,8 @@ class Middleware:
         """The header's value. Raises OSError, ValueError, TimeoutError."""
         async with self._fetching:
             if time.monotonic() >= self._until:
-                found = await self._fetch()
+                found = await self._endpoint.token(self._pairs)
                 seconds = float(found.get("expires_in") or 0)
-                self._token = f"{_kind(found)} {found['access_token']}"
+                self._token = header_of(found)
                 self._until = time.monotonic() + seconds - EARLY if seconds else float("inf")
             return self._token
-
-    async def _fetch(self) -> dict[str, Any]:
-        style = self.metadata.auth_style
-        status, body = await self._ask(IN_HEADER if style == AUTO else style)
-        if style == AUTO and status >= 400:
-            status, body = await self._ask(IN_PARAMS)
-        found = json.loads(body) if 200 <= status <= 299 else None
-        if not isinstance(found, dict) or not found.get("access_token"):
-            raise ValueError(f"oauth2: cannot fetch token: {self.metadata.token_url} answered {status}")
-        return found
-
-    async def _ask(self, style: int) -> tuple[int, bytes]:
-        fields = self.metadata
-        pairs = [("grant_type", "client_credentials"), ("scope", " ".join(fields.scopes.split(",")))]
-        pairs += parse_qsl(fields.endpoint_params_query, keep_blank_values=True)
-        headers = [FORM]
-        if style == IN_HEADER:
-            words = f"{quote_plus(fields.client_id)}:{quote_plus(fields.client_secret)}"
-            headers.append(("Authorization", f"Basic {base64.b64encode(words.encode()).decode()}"))
-        else:
-            pairs += [("client_id", fields.client_id), ("client_secret", fields.client_secret)]
-        return await fetch(fields.token_url, "POST", headers, urlencode(pairs).encode())
-
-
-def _kind(found: dict[str, Any]) -> str:
-    """The token's type, as Go spells the usual ones."""
-    given = str(found.get("token_type") or "Bearer")
-    return {"bearer": "Bearer", "mac": "MAC", "basic": "Basic"}.get(given.lower(), given)
