@@ -34,7 +34,7 @@ def equip(app: App, settings: DaemonSettings, plan: Plan, parts: Sequence[Part],
     namespace = app.namespace if app.namespace_set else ""
     metrics = app.metrics = Metrics(app.id, namespace, metric.latency_distribution_buckets or LATENCY, _rules(plan))
     metrics.http = _http(metric.http)
-    metrics.errors = metric.record_error_codes
+    metrics.errors, metrics.body_limit = metric.record_error_codes, app.max_body_bytes
     for part in parts:
         metrics.count("runtime_component_init_total", (part.type,))
         metrics.count("runtime_component_loaded")

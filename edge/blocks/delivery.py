@@ -179,11 +179,16 @@ class TopicCourier:
             retry = any(delivery.status is Status.RETRY for delivery in answers.values())
             return Delivery(Status.RETRY if retry else Status.SUCCESS)
 
+        began = time.perf_counter()
         whole = await self._call(deliver)
         lost = Delivery(Status.RETRY, "response not received")
         found = [answers.get(id_, lost) for id_, _ in entries] if answers else [whole] * len(entries)
         for span, delivery in zip(spans, found, strict=False):
             delivered(span, delivery)
+        if (metrics := self._to.app.metrics) is not None:
+            metrics.both("component_pubsub_ingress_bulk", (self._pubsub, "", topic), began)
+            for delivery in found:
+                metrics.count("component_pubsub_ingress_bulk_event_count", (self._pubsub, delivery.status.name, topic))
         return found
 
     # --- after the call

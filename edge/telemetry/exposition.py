@@ -68,12 +68,12 @@ def _histogram(metrics: Metrics, family: str, series: dict[Labels, Histogram]) -
         yield f"{_name(family)}_count{{{joined}}} {so_far}"
 
 
-def _number(bound: int) -> str:
+def _number(bound: float) -> str:
     """As Go prints a float."""
     return str(bound) if bound < 1_000_000 else _go_float(bound)
 
 
-def _go_float(bound: int) -> str:
+def _go_float(bound: float) -> str:
     mantissa, exponent = f"{bound:.15e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{exponent}"
 

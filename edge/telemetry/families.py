@@ -36,6 +36,7 @@ CALL = ("method", "path", "status")
 RESILIENCY = ("name", "policy", "flow_direction", "target", "status")
 TOPIC = ("component", "topic", "success")
 INGRESS = ("component", "process_status", "status", "topic")
+BULK = ("component", "process_status", "topic")
 LANE = ("lane",)
 ACTOR = ("actor_type",)
 FIRED = ("actor_type", "success")
@@ -70,6 +71,8 @@ FAMILIES: Mapping[str, Family] = {
     **_component("pubsub_egress", TOPIC),
     **_component("pubsub_egress_bulk", TOPIC),
     **_component("pubsub_ingress", INGRESS),
+    **_component("pubsub_ingress_bulk", BULK),
+    "component_pubsub_ingress_bulk_event_count": Family(BULK, "The number of events in bulk deliveries, by the app's verdict.", True),
     "runtime_component_loaded": Family((), "The number of successfully loaded components."),
     "runtime_component_init_total": Family(("component",), "The number of initialized components."),
     "runtime_actor_pending_actor_calls": Family(ACTOR, "The number of calls that wait for an actor's turn."),
@@ -97,6 +100,10 @@ FAMILIES: Mapping[str, Family] = {
     **_workflow("execution", ("workflow_name", "status"), "workflow executions"),
     **_workflow("activity_operation", ("activity_name", "status"), "requests of activities"),
     **_workflow("activity_execution", ("activity_name", "status"), "activity executions"),
+    "runtime_workflow_payload_size_ratio": Family(("workflow_name",), "A turn's size as a part of the largest body that is allowed.", True),
+    "runtime_workflow_activity_payload_size_ratio": Family(
+        ("activity_name", "workflow_name"), "An activity's size as a part of the largest body that is allowed.", True
+    ),
     "runtime_workflow_scheduling_latency": Family(("workflow_name",), "From the time a workflow was wanted to its first turn.", True),
     "edged_journal_accepted_total": Family(LANE, "Messages that the journal's lane took."),
     "edged_journal_delivered_total": Family(LANE, "Messages that the broker or the app took from the lane."),

@@ -3,7 +3,7 @@
 Loggers are named by Dapr's scopes (`dapr.runtime`). Fields of a record come through `extra={"fields": {...}}`, a component's name
 through `extra={"component": "mq (pubsub.mqtt3/v1)"}`. Source: recorded lines of daprd 1.18.3.
 
-A message that comes thousands of times a minute is folded: after the first hundred it is counted, and the count is told. Not so debug
+A message that comes thousands of times a minute is folded: after the first five hundred it is counted, and the count is told. Not so debug
 lines and the API log, which are asked for.
 """
 
@@ -25,7 +25,7 @@ NAMES = {10: "debug", 20: "info", 30: "warning", 40: "error", 50: "fatal"}
 PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]*")
 ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})  # as Go's JSON
-MINUTE, AT_MOST, MOST_MESSAGES = 60.0, 100, 1000
+MINUTE, AT_MOST, MOST_MESSAGES = 60.0, 500, 1000
 ASKED_FOR = ("dapr.runtime.http-info", "dapr.runtime.grpc.api-info", "dapr.runtime.trace")
 UNSAFE = re.compile(r'["\\\x00-\x1f\x7f]')
 

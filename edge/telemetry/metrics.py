@@ -22,6 +22,7 @@ LATENCY = (
 )  # fmt: skip
 SIZE = (1 << 10, 1 << 11, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26, 1 << 28, 1 << 30, 1 << 32)
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"))
+RATIO = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1, 1.5, 2)
 MOST_SERIES = 5000
 """Of one family: what would be the next one is added to none, so that odd requests can't fill the memory."""
 
@@ -31,7 +32,7 @@ class Histogram:
 
     __slots__ = ("buckets", "counts", "total")
 
-    def __init__(self, buckets: Sequence[int]) -> None:
+    def __init__(self, buckets: Sequence[float]) -> None:
         self.buckets = buckets
         self.counts = [0] * (len(buckets) + 1)
         self.total = 0.0
@@ -70,7 +71,7 @@ class Calls:
 class Metrics:
     """The numbers of one app. namespace: as labels show it. latency: the buckets of times, in milliseconds.
 
-    http: how HTTP calls are labelled. errors: error codes are counted.
+    http: how HTTP calls are labelled. errors: error codes are counted. body_limit: bytes, <= 0 = none.
     rules: rewrite labels before a series is looked for; the cells that callers keep are those of the rewritten labels.
     read: called before the numbers are read, for gauges that are known elsewhere.
     """
@@ -78,7 +79,7 @@ class Metrics:
     def __init__(self, app_id: str, namespace: str = "", latency: Sequence[int] = LATENCY, rules: Rules | None = None) -> None:
         self.app_id, self.namespace, self.latency = app_id, namespace, tuple(latency)
         self._rules = rules
-        self.http, self.errors = HttpLabels(path_label), False
+        self.http, self.errors, self.body_limit = HttpLabels(path_label), False, 0
         self.counters: dict[str, dict[Labels, Cell]] = {}
         self.histograms: dict[str, dict[Labels, Histogram]] = {}
         self.gauges: dict[str, dict[Labels, float]] = {}
@@ -123,7 +124,12 @@ class Metrics:
         """The histogram itself, of bytes."""
         return self._histogram(family, labels, SIZE)
 
-    def _histogram(self, family: str, labels: Labels, buckets: Sequence[int]) -> Histogram:
+    def ratio(self, family: str, labels: Labels, size_bytes: int) -> None:
+        """Add a size to a histogram of what is allowed for bodies."""
+        if self.body_limit > 0:
+            self._histogram(family, labels, RATIO).add(size_bytes / self.body_limit)
+
+    def _histogram(self, family: str, labels: Labels, buckets: Sequence[float]) -> Histogram:
         if self._rules is not None:
             labels = self._rules(family, labels)
         series = self.histograms.setdefault(family, {})

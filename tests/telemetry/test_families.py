@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from tests.apps import Answer, ScriptedApp
+from tests.apps import Answer, ScriptedApp, Seen
 from tests.harness import ROOT, Sidecar, component, sidecar
 from tests.telemetry.scrapes import Samples, scrape, value, values
 from tests.telemetry.test_metrics import DATA, shapes
 
 APP = "metered"
+BULK = {"pubsubname": "bus", "topic": "b", "route": "/bulk", "bulkSubscribe": {"enabled": True, "maxAwaitDurationMs": 50}}
 STRING = "type.googleapis.com/google.protobuf.StringValue"
 RESILIENCY = """
 apiVersion: dapr.io/v1alpha1
@@ -33,13 +34,18 @@ spec:
 """
 
 
+def taken(seen: Seen) -> Answer:
+    """The answer of a bulk subscriber that takes all."""
+    return Answer.json({"statuses": [{"entryId": entry["entryId"], "status": "SUCCESS"} for entry in seen.json()["entries"]]})
+
+
 def configuration(folder: Path, **spec: Any) -> str:
     names = {"component": "sqlite", "version": "v1", "configuration": {"connectionString": str(folder / "names.db")}}
     kind = {"apiVersion": "dapr.io/v1alpha1", "kind": "Configuration", "metadata": {"name": "c"}}
     return json.dumps(kind | {"spec": {"nameResolution": names, **spec}})
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout: float = 30.0) -> None:
+def wait_for(condition: Callable[[], Any], what: str, timeout: float = 30.0) -> None:
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, what
@@ -53,14 +59,20 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 async def _played(folder: Path) -> str:
     entities = {"entities": ["Gauge"], "actorIdleTimeout": "1h"}
-    answers: dict[Any, Any] = {"/dapr/config": Answer.json(entities), "/dapr/subscribe": Answer.json([]), "/fails": Answer(500)}
+    answers: dict[Any, Any] = {
+        "/dapr/config": Answer.json(entities),
+        "/dapr/subscribe": Answer.json([BULK]),
+        "/bulk": taken,
+        "/fails": Answer(500),
+    }
     async with ScriptedApp(answers, default=Answer(200)) as app:
         return await asyncio.to_thread(_play, folder, app.port)
 
 
 def _play(folder: Path, app_port: int) -> str:
     config = configuration(folder, metric={"recordErrorCodes": True, "enabled": True})
-    resources = {"all.yaml": "\n---\n".join([component("echo", "conversation.echo"), RESILIENCY])}
+    made = [component("echo", "conversation.echo"), component("bus", "pubsub.in-memory"), RESILIENCY]
+    resources = {"all.yaml": "\n---\n".join(made)}
     with ExitStack() as up:
         flags = ("--enable-app-health-check", "--app-health-probe-interval", "1")
         one = up.enter_context(sidecar(folder / "one", app_id=APP, app_port=app_port, resources=resources, config=config, flags=flags))
@@ -74,6 +86,9 @@ def _use(one: Sidecar, other: Sidecar) -> None:
     worker = subprocess.Popen([sys.executable, str(ROOT / "tests/sdk/python/saga_worker.py")], env=env, stderr=subprocess.DEVNULL)
     try:
         one.call("POST", "/v1.0/actors/Gauge/1/method/go", b"", timeout=30)
+        wait_for(lambda: one.call("GET", "/v1.0/metadata").json().get("subscriptions"), "subscribed")
+        events = [{"entryId": str(number), "event": "x", "contentType": "text/plain"} for number in range(2)]
+        one.call("POST", "/v1.0-alpha1/publish/bulk/bus/b", events)
         one.call("POST", "/v1.0/actors/Gauge/1/timers/t", {"dueTime": "0s", "period": "1h"})
         one.call("POST", "/v1.0/actors/Gauge/1/reminders/r", {"dueTime": "0s"})
         one.call("POST", "/v1.0/jobs/j", {"dueTime": "0s", "data": {"@type": STRING, "value": "x"}})
@@ -85,7 +100,10 @@ def _use(one: Sidecar, other: Sidecar) -> None:
         ended = ("runtime_workflow_execution_count", {"namespace": "", "workflow_name": "trip", "status": "success"})
         fired = [(f"runtime_actor_{what}_fired_total", {"actor_type": "Gauge", "success": "true"}) for what in ("timers", "reminders")]
         job = ("component_job_success_count", {"namespace": "", "operation": "job_trigger_op"})
+        bulk = {"component": "bus", "namespace": "", "process_status": "SUCCESS", "topic": "b"}
         wanted = [ended, *fired, job]
+        family = "component_pubsub_ingress_bulk_event_count"
+        wait_for(lambda: value(values(scrape(one)), family, app_id=APP, **bulk) == 2, family)
         wait_for(lambda: all(value(values(scrape(one)), name, app_id=APP, **labels) for name, labels in wanted), f"{wanted}")
     finally:
         worker.kill()
@@ -118,6 +136,19 @@ def test_workflows_are_counted(scraped: str) -> None:
     assert number(found, "runtime_workflow_scheduling_latency_count", namespace="", workflow_name="trip") == 1
     assert number(found, "runtime_workflow_activity_execution_count", namespace="", activity_name="book", status="success") == 3
     assert number(found, "runtime_workflow_activity_operation_latency_count", namespace="", activity_name="book", status="success") == 3
+    assert number(found, "runtime_workflow_payload_size_ratio_bucket", namespace="", workflow_name="trip", le="0.1") == 4
+    assert (
+        number(found, "runtime_workflow_activity_payload_size_ratio_count", namespace="", workflow_name="trip", activity_name="book") == 3
+    )
+
+
+def test_bulk_deliveries_are_counted_by_event(scraped: str) -> None:
+    found = values(scraped)
+
+    assert (
+        number(found, "component_pubsub_ingress_bulk_event_count", component="bus", namespace="", process_status="SUCCESS", topic="b") == 2
+    )
+    assert number(found, "component_pubsub_ingress_bulk_count", component="bus", namespace="", process_status="", topic="b")
 
 
 def test_calls_between_sidecars_are_counted_on_both_sides(scraped: str) -> None:

@@ -201,8 +201,9 @@ class Engine:
         self._turns[number] = (given, worker)
         self._by_id[(app, given.head.id)] = number
         worker.turns.add(number)
-        measured.begun(self._metrics_of(app), given)
-        worker.queue.put_nowait(wire.WorkItem(workflowRequest=turn.request(given)))
+        item = turn.request(given)
+        measured.begun(self._metrics_of(app), given, item)
+        worker.queue.put_nowait(wire.WorkItem(workflowRequest=item))
         return True
 
     # --- results
@@ -258,6 +259,7 @@ class Engine:
     async def _after_turn(self, given: turn.Turn, changes: store.Changes) -> None:
         head = given.head
         if changes.activities:
+            measured.scheduled(self._metrics_of(head.app), given, changes.activities)
             await self.reload(head.n)
         for child in changes.children:
             await self.deliver(child.app, child.id)

@@ -6,7 +6,7 @@ Source: dapr pkg/diagnostics/workflow_monitoring.go @1.18.3.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge.blocks.workflow import wire
@@ -52,9 +52,12 @@ def _counted(plain: Callable[..., Any], operation: str, metrics_of: MetricsOf) -
     return counted
 
 
-def begun(metrics: Metrics | None, given: Turn) -> None:
-    """A turn is handed out: the first one ends the wait of its workflow."""
-    if metrics is None or given.past:
+def begun(metrics: Metrics | None, given: Turn, item: Any) -> None:
+    """A turn is handed out as `item`: the first one ends the wait of its workflow."""
+    if metrics is None:
+        return
+    metrics.ratio("runtime_workflow_payload_size_ratio", (given.name,), item.ByteSize())
+    if given.past:
         return
     started, wanted = given.started, given.head.created_ms
     if started is not None and started.HasField("scheduledStartTimestamp"):
@@ -69,6 +72,13 @@ def ended(metrics: Metrics | None, given: Turn, status: int) -> None:
     labels = (given.name, STATUS.get(status, "failed"))
     metrics.count("runtime_workflow_execution_count", labels)
     metrics.took("runtime_workflow_execution_latency", labels, max(time.time() * 1000 - given.head.created_ms, 0.0))
+
+
+def scheduled(metrics: Metrics | None, given: Turn, activities: Sequence[tuple[int, str, str, bytes]]) -> None:
+    """A turn asked for activities: number, app, name, item."""
+    if metrics is not None:
+        for _, _, name, item in activities:
+            metrics.ratio("runtime_workflow_activity_payload_size_ratio", (name, given.name), len(item))
 
 
 def activity(metrics: Metrics | None, name: str, began: float, *, ok: bool) -> None:
