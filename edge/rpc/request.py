@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from edge.rpc.frames import H2, StreamFault
 from edge.rpc.hpack import Field
 
 HOP_BY_HOP = frozenset(("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"))
+NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # Go refuses these too (httpguts.ValidHeaderFieldValue)
 PSEUDO = frozenset((":method", ":scheme", ":path", ":authority"))
 
 
@@ -56,12 +59,12 @@ def check_fields(fields: Sequence[Field], stream_id: int) -> int:
     """Fields of a request or of trailers, without pseudo-fields: the content-length, -1 if absent. Raises StreamFault."""
     length = -1
     for name, value in fields:
-        if not name or name[0] == ":" or name in HOP_BY_HOP or name != name.lower() or (name == "te" and value != "trailers"):
+        if not NAME.fullmatch(name) or name in HOP_BY_HOP or (name == "te" and value != "trailers"):
             raise StreamFault(stream_id, H2.PROTOCOL_ERROR)
         if name == "content-length":
             if not (value.isascii() and value.isdigit()) or length not in (-1, int(value)):
                 raise StreamFault(stream_id, H2.PROTOCOL_ERROR)
             length = int(value)
-        if "\n" in value or "\r" in value or "\0" in value:
+        if not value.isprintable() and CONTROL.search(value):
             raise StreamFault(stream_id, H2.PROTOCOL_ERROR)
     return length
