@@ -5,10 +5,11 @@ Source: dapr pkg/diagnostics/tracing.go (StartInternalCallbackSpan), pkg/runtime
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from edge.actor import ActorCall
 from edge.app import App, AppRefused, Delivery
 from edge.errors import go_name
 from edge.model import BindingEvent, InvokeRequest, InvokeResponse, TopicEvent
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FIRST_HTTP = 100
+INTERNAL = "/dapr.proto.internals.v1.ServiceInvocation/"
 TRACE_FIELDS = frozenset(("traceparent", "grpc-trace-bin"))
 
 
@@ -68,14 +70,30 @@ async def taken(callee: App, request: InvokeRequest, call: Callable[[InvokeReque
     """Take a call of another app: a server span, which the app is told of."""
     if callee.tracer is None:
         return await call(request)
-    given = dict(reversed(list(request.headers)))
-    parent, state = traceparent(given.get("traceparent", "")), given.get("tracestate", "")
-    span = callee.tracer.server(f"CallLocal/{callee.id}/{request.path}", parent, state)
-    span.describe({"rpc.service": "ServiceInvocation", "dapr.invoke_method": request.path, "dapr.protocol": "grpc"})
-    span.describe({"dapr.api": "/dapr.proto.internals.v1.ServiceInvocation/CallLocalStream"})
-    kept = [field for field in request.headers if field[0] not in TRACE_FIELDS]
+    span, headers = _server(callee.tracer, f"CallLocal/{callee.id}/{request.path}", request.headers)
+    span.describe({"dapr.invoke_method": request.path, "dapr.api": f"{INTERNAL}CallLocalStream"})
+    return await _within(span, call(replace(request, headers=headers)))
+
+
+async def taken_actor(callee: App, asked: ActorCall, call: Callable[[ActorCall], Awaitable[InvokeResponse]]) -> InvokeResponse:
+    """The same for a call of an actor that another sidecar passed on."""
+    if callee.tracer is None:
+        return await call(asked)
+    span, headers = _server(callee.tracer, f"CallActor/{asked.type}/{asked.method}", asked.headers)
+    span.describe({"dapr.actor": f"{asked.type}.{asked.id}", "dapr.api": f"{INTERNAL}CallActor"})
+    return await _within(span, call(replace(asked, headers=tuple(headers))))
+
+
+def _server(tracer: Tracer, name: str, headers: Sequence[tuple[str, str]]) -> tuple[Span, list[tuple[str, str]]]:
+    given = dict(reversed(list(headers)))
+    span = tracer.server(name, traceparent(given.get("traceparent", "")), given.get("tracestate", ""))
+    span.describe({"rpc.service": "ServiceInvocation", "dapr.protocol": "grpc"})
+    return span, [*(field for field in headers if field[0] not in TRACE_FIELDS), ("traceparent", span.traceparent)]
+
+
+async def _within(span: Span, work: Awaitable[T]) -> T:
     try:
-        return await call(replace(request, headers=[*kept, ("traceparent", span.traceparent)]))
+        return await work
     except Exception as error:
         span.fail(str(error))
         raise

@@ -5,6 +5,8 @@ Source: Dapr pkg/actors/router @1.18.3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edge.actor import REENTRANCY_HEADER, ActorCall, ActorFailed, ActorTick, HostGone
 from edge.app import App
 from edge.blocks.actors.service import MOVED
@@ -33,7 +35,8 @@ class RemoteActors:
         message = request_message(request)
         message.message.data.value = call.body
         message.actor.actor_type, message.actor.actor_id = call.type, call.id
-        data = await self._call("CallActor", message.SerializeToString())
+        trace = [field for field in headers if field[0] in ("traceparent", "tracestate")]
+        data = await self._call("CallActor", message.SerializeToString(), trace)
         answer = to_response(internals_pb2.InternalInvokeResponse.FromString(data), grpc=False)
         return InvokeResponse(200, answer.headers, answer.body, answer.content_type)
 
@@ -48,10 +51,10 @@ class RemoteActors:
     async def timer(self, tick: ActorTick) -> bool:
         raise ActorFailed(f"the actor {tick.type}/{tick.id} is on another host now")
 
-    async def _call(self, method: str, message: bytes) -> bytes:
+    async def _call(self, method: str, message: bytes, fields: Sequence[tuple[str, str]] = ()) -> bytes:
         channel = await self._remotes.channel(self._app, self._address, self._app_id, self._app.namespace)
         try:
-            return (await channel.unary(SERVICE + method, message)).message
+            return (await channel.unary(SERVICE + method, message, fields)).message
         except RpcError as error:
             if error.code == Grpc.UNAVAILABLE or error.message.endswith(MOVED):
                 raise HostGone(error.message) from None

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from edge.rpc.client import Channel, Target
+from edge.rpc.pb import internals_pb2
 from edge.rpc.status import decode_bin
 from tests.apps import Answer, ScriptedApp, Seen
 from tests.grpc_client import Client
@@ -130,6 +131,31 @@ def test_a_call_of_another_sidecar_is_one_trace(tmp_path: Path) -> None:
     assert (taken.kind, taken.trace_id, taken.parent_id) == ("SERVER", TRACE, asked.span_id)
     assert taken.attributes["dapr.invoke_method"] == "orders/1"
     assert seen[0].header("traceparent") == f"00-{TRACE}-{taken.span_id}-01"
+
+
+def test_an_actors_call_from_another_sidecar_has_a_span(tmp_path: Path) -> None:
+    message = internals_pb2.InternalInvokeRequest()
+    message.message.method, message.message.http_extension.verb = "go", 4
+    message.actor.actor_type, message.actor.actor_id = "Gauge", "1"
+
+    async def play() -> None:
+        async with ScriptedApp({"/dapr/config": Answer.json({"entities": ["Gauge"]})}, default=Answer(200)) as app:
+            await asyncio.to_thread(call, app.port)
+            seen.append(next(one for one in app.seen if one.target == "/actors/Gauge/1/method/go"))
+
+    def call(port: int) -> None:
+        with collector() as told, traced(tmp_path, told, app_id="jar", app_port=port) as one, Client(one.internal_port) as client:
+            path = "/dapr.proto.internals.v1.ServiceInvocation/CallActor"
+            assert client.raw(path, message.SerializeToString(), [("traceparent", PARENT)], timeout=30).code == "OK"
+            spans.append(told.named("CallActor/Gauge/go"))
+
+    seen: list[Seen] = []
+    spans: list[Any] = []
+    asyncio.run(play())
+
+    assert (spans[0].kind, spans[0].trace_id, spans[0].parent_id) == ("SERVER", TRACE, SPAN)
+    assert spans[0].attributes["dapr.actor"] == "Gauge.1"
+    assert seen[0].header("traceparent") == f"00-{TRACE}-{spans[0].span_id}-01"
 
 
 def test_grpc_calls_are_spans_too(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -19,6 +20,7 @@ from edge.api.grpc.errors import render
 from edge.app import App, AppUnavailable
 from edge.blocks import Blocks
 from edge.blocks.invoke import InvokeFailed
+from edge.blocks.traced import taken_actor
 from edge.errors import EdgeError, Grpc
 from edge.identity.spiffe import Identity
 from edge.mesh.messages import response_message, to_request
@@ -119,11 +121,11 @@ class InternalFace:
 
     # --- actors
     async def _call_actor(self, wire: UnaryCall, data: bytes) -> bytes:
-        return bytes((await self._actor(_parsed(internals_pb2.InternalInvokeRequest, data))).SerializeToString())
+        return bytes((await self._actor(wire, _parsed(internals_pb2.InternalInvokeRequest, data))).SerializeToString())
 
     async def _call_actor_stream(self, wire: StreamCall) -> None:
         data = await wire.receive()
-        await wire.send((await self._actor(_parsed(internals_pb2.InternalInvokeRequest, data or b""))).SerializeToString())
+        await wire.send((await self._actor(wire, _parsed(internals_pb2.InternalInvokeRequest, data or b""))).SerializeToString())
 
     async def _call_actor_reminder(self, wire: UnaryCall, data: bytes) -> bytes:
         message = _parsed(internals_pb2.Reminder, data)
@@ -132,15 +134,17 @@ class InternalFace:
         await self._blocks.actors.take_reminder(self._app, tick)
         return b""
 
-    async def _actor(self, message: Any) -> Any:
+    async def _actor(self, wire: Call, message: Any) -> Any:
         if self._blocks.actors is None:
             raise EdgeError(errors.ACTOR_INVOKE, error="the actor runtime is disabled")
         asked = to_request(message)
+        if self._app.tracer is not None:
+            asked = _traced(wire, asked)
         assert isinstance(asked.body, bytes)
         headers, actor = tuple(asked.headers), message.actor
         stack = next((value for name, value in headers if name == REENTRANCY_HEADER), "")
         call = ActorCall(actor.actor_type, actor.actor_id, asked.path, asked.body, asked.query, headers, asked.content_type, stack)
-        answer = await self._blocks.actors.take(self._app, call)
+        answer = await taken_actor(self._app, call, partial(self._blocks.actors.take, self._app))
         response = response_message(answer)
         response.message.data.value = answer.body
         return response
