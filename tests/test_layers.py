@@ -15,7 +15,7 @@ LAYERS = {
     "edge.tokens": 1,
     "edge.firing": 2,
     "edge.config": 2, "edge.database": 2, "edge.journal": 2, "edge.scheduler": 2, "edge.http1": 2, "edge.rpc": 2, "edge.telemetry": 2,
-    "edge.identity": 2,    "edge.systemd": 2, "edge.datadir": 2,
+    "edge.identity": 2, "edge.systemd": 2, "edge.datadir": 2,
     "edge.app": 3, "edge.actor": 3, "edge.settings": 3, "edge.loader": 3,
     "edge.channel": 4, "edge.blocks": 4, "edge.mesh": 4,
     "edge.api": 5,
