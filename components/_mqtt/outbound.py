@@ -7,16 +7,17 @@ holds up nothing behind it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from components._mqtt import frames
-from components._mqtt.control import Greeting
-from components._mqtt.packets5 import NONE, Block
+from components._mqtt.control import REFUSED, Greeting
+from components._mqtt.flight import Flight, Speech, Stage
 from edge.errors import Closed, ComponentError, Invalid, Unavailable
 
+log = logging.getLogger("dapr.contrib")
+COMPLAIN_EVERY = 60.0
 FIRST_ID = 1024  # paho numbers SUBSCRIBE packets of a connection from 1
 LAST_ID = 65535
 STRIKES, KILLS = 2, 3
@@ -25,73 +26,11 @@ MOST_SECOND = 20
 BYTES = (16 << 10, 256 << 10, 4 << 20)
 FAST_ANSWER, SLOW_ANSWER = 1.0, 4.0
 PACE = 256
-ALIAS_COST = 3
-"""Bytes of an alias in a packet: shorter topics gain nothing."""
 NO_MATCHING_SUBSCRIBERS = 0x10
-EMPTY = Block(NONE, 0.0)
 BAD_MESSAGE = frozenset((0x81, 0x82, 0x90, 0x95, 0x99, 0x9A, 0x9B))
 """MQTT 5 reason codes of a DISCONNECT that a message may have caused."""
 NOT_NOW = frozenset((0x80, 0x83, 0x93, 0x96, 0x97))
 """MQTT 5 reason codes that pass: unspecified, implementation specific, receive maximum, message rate, quota."""
-
-
-class Stage(Enum):
-    """How far a message is."""
-
-    WAITING = auto()
-    SENT = auto()
-    RELEASED = auto()
-    """QoS 2: the broker has it (PUBREC), PUBREL was sent."""
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """One message. properties: what MQTT 5 says beside it, None = nothing. sent_at: loop time. unheard: the broker knew no subscriber."""
-
-    topic: bytes
-    data: bytes
-    qos: int
-    retain: bool
-    answer: asyncio.Future[None]
-    properties: Block | None = None
-    stage: Stage = Stage.WAITING
-    mid: int = 0
-    sent_at: float = 0.0
-    kills: int = 0
-    forgotten: bool = False
-    unheard: bool = False
-    size: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        self.size = frames.publish_size(len(self.topic), len(self.data), self.qos, 0 if self.properties is None else self.properties.size)
-
-    def outlived(self, now: float) -> bool:
-        """It waited here too long, and the broker knows nothing of it."""
-        return self.stage is Stage.WAITING and self.properties is not None and self.properties.over(now)
-
-
-class Speech:
-    """How the present connection wants its PUBLISH packets: the version, the broker's limits, and the topic aliases given so far."""
-
-    def __init__(self, greeting: Greeting, *, five: bool, now: Callable[[], float]) -> None:
-        self._five, self._now = five, now
-        self._qos, self._retain = greeting.maximum_qos, greeting.retain_available
-        self._free = greeting.topic_alias_maximum
-        self._aliases: dict[bytes, int] = {}
-        self.largest = greeting.largest_packet or frames.LARGEST
-
-    def packet(self, flight: Flight, *, dup: bool = False) -> bytes:
-        """The PUBLISH packet. The broker's highest QoS and its word on retained messages win over the flight's (MQTT 5 §3.2.2.3)."""
-        qos, retain, topic, block = min(flight.qos, self._qos), flight.retain and self._retain, flight.topic, b""
-        if self._five:
-            alias = self._aliases.get(topic, 0)
-            if alias:
-                topic = b""
-            elif self._free and len(topic) > ALIAS_COST and flight.size + ALIAS_COST <= self.largest:
-                self._aliases[topic] = alias = len(self._aliases) + 1
-                self._free -= 1
-            block = (flight.properties or EMPTY)(self._now(), alias)
-        return frames.publish(topic, flight.data, qos, flight.mid, retain=retain, dup=dup, properties=block)
 
 
 class Outbound:
@@ -109,6 +48,7 @@ class Outbound:
         self._send: Callable[[bytes], None] | None = None
         self._last_id = FIRST_ID - 1
         self._strikes = 0
+        self._quiet_until = 0.0
         self._answered = False
         self._probing = False
         self._closed = False
@@ -251,7 +191,7 @@ class Outbound:
                 self._send(frames.acknowledgement(frames.PUBREL, mid))
             return
         self._answered = True
-        if kind == frames.PUBREC and code < 0x80:
+        if kind == frames.PUBREC and code < REFUSED:
             flight.stage = Stage.RELEASED
             if self._send is not None:
                 self._send(frames.acknowledgement(frames.PUBREL, mid))
@@ -259,11 +199,21 @@ class Outbound:
         flight.unheard = code == NO_MATCHING_SUBSCRIBERS
         self._drop(flight)
         self._adapt(self._loop.time() - flight.sent_at)
-        _settle(flight, None if code < 0x80 else refusal(code, reason, flight.topic.decode(errors="replace")))
+        _settle(flight, None if code < REFUSED else self._refusal(flight, code, reason))
         if self._probing and not self._flights:
             self._probing, self._strikes = False, 0
         if self._queue:
             self._fill()
+
+    def _refusal(self, flight: Flight, code: int, reason: str) -> ComponentError:
+        """What a reason code of MQTT 5 means for the caller: try later (logged once in a while), or never."""
+        text = f"the broker refused the message for {flight.topic.decode(errors='replace')}: {reason} (0x{code:02x})"
+        if code not in NOT_NOW:
+            return Invalid(text)
+        if self._loop.time() >= self._quiet_until:
+            self._quiet_until = self._loop.time() + COMPLAIN_EVERY
+            log.warning("%s; it is tried again later", text)
+        return Unavailable(text)
 
     def _adapt(self, took: float) -> None:
         """Bytes in flight follow the link: a slow one must not have a backlog before its next ping or acknowledgement."""
@@ -271,12 +221,6 @@ class Outbound:
             self._bytes = max(self._bytes // 2, BYTES[0])
         elif took < FAST_ANSWER and self._bytes < BYTES[2]:
             self._bytes += PACE
-
-
-def refusal(code: int, reason: str, topic: str) -> ComponentError:
-    """What a reason code of MQTT 5 means for the caller: try later, or never."""
-    text = f"the broker refused the message for {topic}: {reason} (0x{code:02x})"
-    return Unavailable(text) if code in NOT_NOW else Invalid(text)
 
 
 def _settle(flight: Flight, error: ComponentError | None) -> None:

@@ -17,9 +17,10 @@ from dataclasses import replace
 from components._mqtt import frames, packets5
 from components._mqtt.address import NO_CERTIFICATES, Certificates, tls_context
 from components._mqtt.control import OTHER_VERSION, REFUSED, VERSION_5, Greeting, Identity, Refused, Wish, load_paho
+from components._mqtt.flight import Flight
 from components._mqtt.inbound import Inbound, Subscriber
 from components._mqtt.link import Link
-from components._mqtt.outbound import Flight, Outbound
+from components._mqtt.outbound import Outbound
 from components._mqtt.topics import filter_problem, topic_problem
 from edge.component import Deliver, Unsubscribe
 from edge.eager import Prompt

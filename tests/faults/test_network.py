@@ -234,7 +234,7 @@ async def test_quota_exceeded_is_tried_again_and_refusals_are_not(tmp_path: Path
             await pubsub.publish(Message("t", b"1"))
 
 
-async def test_quota_exceeded_loses_nothing_behind_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_quota_exceeded_loses_nothing_behind_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     monkeypatch.setattr("edge.blocks.outbox_broker.FIRST_DELAY", 0.05)
     async with Scripted(puback=deque([0x97, 0x97, 0, 0x97])) as broker:
         raw = {"url": f"tcp://127.0.0.1:{broker.port}", "consumerID": "q"}
@@ -243,6 +243,7 @@ async def test_quota_exceeded_loses_nothing_behind_the_journal(tmp_path: Path, m
                 await made.publish("bus", "t", b"%d" % number, "text/plain")
             await until(lambda: len(broker.published) >= 8 and made.pending("out/") == 0)
             assert made.pending("dead/") == 0
+    assert caplog.text.count("Quota exceeded") == 1
 
 
 async def test_the_receive_maximum_and_the_aliases_of_the_broker_are_kept_to(tmp_path: Path) -> None:

@@ -194,3 +194,14 @@ async def test_more_than_the_broker_allows_at_once_waits_without_being_refused(t
         with pytest.raises(Unavailable, match="window"):
             for _ in range(200):
                 pubsub.send(Message("burst", b"x")).add_done_callback(lambda future: future.exception())
+
+
+async def test_the_quality_and_retention_that_a_broker_allows_are_kept_to(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, "max_qos 1", "retain_available false") as broker:
+        raw = {"url": broker.url, "consumerID": "modest", "qos": "2", "retain": "true"}
+        async with opened(TYPE, tmp_path, raw) as pubsub:
+            sink = Sink()
+            await pubsub.subscribe("modest", sink, {}, "app")
+            await asyncio.wait_for(pubsub.publish(Message("modest", b"x")), 10)
+            await until(lambda: sink.payloads == [b"x"])
+            assert pubsub.unhealthy() is None
