@@ -47,7 +47,7 @@ class Exporters:
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # what fails is told by Watched
 
     def open(self) -> None:
-        """Those that all apps share. Raises ValueError for a protocol that is none."""
+        """Those that all apps share. Raises ValueError for a protocol or address that is none."""
         tracing = self._tracing
         if tracing.stdout:
             self._share(Stdout())
@@ -89,7 +89,7 @@ class Exporters:
         return made
 
     def _otlp(self, otel: Otel) -> SpanExporter:
-        headers = dict(pair.split("=", 1) for pair in map(str, otel.headers) if "=" in pair)
+        headers = dict(map(_header, otel.headers))
         timeout = TIMEOUT if otel.timeout is None else float(otel.timeout)
         if otel.protocol == "http":
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -110,6 +110,8 @@ class Exporters:
             tls = ssl.create_default_context()
             tls.set_alpn_protocols(["h2"])
         host, _, port = otel.endpoint_address.rpartition(":")
+        if not port.isdecimal():
+            raise ValueError(f"endpointAddress {otel.endpoint_address!r} is not host:port")
         channel = Channel(Target(host.strip("[]"), int(port), tls=tls))
         self._up.push_async_callback(channel.close)
         return OtlpGrpc(channel, headers, timeout)
@@ -170,6 +172,14 @@ class Stdout(SpanExporter):  # type: ignore[misc]
             ids = f"{context.trace_id:032x}", f"{parent.span_id if parent else 0:016x}", f"{context.span_id:016x}"
             log.info("[%s] Trace: %s Span: %s/%s Time: [%s ->  %s]", span.name, *ids, _moment(span.start_time), _moment(span.end_time))
         return SpanExportResult.SUCCESS
+
+
+def _header(given: Any) -> tuple[str, str]:
+    """`name=value`, or an object with both as in Kubernetes."""
+    if isinstance(given, Mapping):
+        return str(given.get("name", "")), str(given.get("value", ""))
+    name, _, value = str(given).partition("=")
+    return name, value
 
 
 def _moment(ns: int | None) -> str:

@@ -173,7 +173,12 @@ def test_grpc_calls_are_spans_too(tmp_path: Path) -> None:
 
 def test_otlp_goes_over_grpc_too(tmp_path: Path) -> None:
     with grpc_collector() as told:
-        otel = {"endpointAddress": f"127.0.0.1:{told.port}", "protocol": "grpc", "isSecure": False, "headers": ["X-Team=jars"]}
+        otel = {
+            "endpointAddress": f"127.0.0.1:{told.port}",
+            "protocol": "grpc",
+            "isSecure": False,
+            "headers": [{"name": "X-Team", "value": "jars"}],
+        }
         config = configuration(tmp_path, samplingRate="1", otel=otel)
         with sidecar(tmp_path, app_id="jar", config=config, resources=STORES, env=FAST) as one:
             one.call("GET", "/v1.0/state/st/a", headers={"traceparent": PARENT})
@@ -243,3 +248,17 @@ def test_a_collector_that_is_away_costs_a_warning_only(tmp_path: Path) -> None:
 
     assert one.log().count("spans could not be sent to") == 1
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("otel", "text"),
+    [
+        ({"endpointAddress": "127.0.0.1:4317", "protocol": "smoke"}, "invalid protocol smoke provided for Otel endpoint"),
+        ({"endpointAddress": "collector", "protocol": "grpc"}, "endpointAddress 'collector' is not host:port"),
+    ],
+)
+def test_an_exporter_that_cannot_be_stops_the_start(tmp_path: Path, otel: dict[str, str], text: str) -> None:
+    one = Sidecar(tmp_path, config=configuration(tmp_path, samplingRate="1", otel=otel))
+
+    assert one.spawn().wait(20) != 0
+    assert f"spec.tracing.otel: {text}" in one.log()
