@@ -24,9 +24,10 @@ from edge.journal.ttl import outlived
 from edge.model import LaneStats, Message
 
 log = logging.getLogger("edged.journal")
-FLUSH_AFTER = 0.1
+FLUSH_AFTER, FLUSH_AFTER_APP = 0.1, 0.05
 FLUSH_AGAIN = 1.0
-MOST_REMOVALS = 512
+MOST_REMOVALS, MOST_REMOVALS_APP = 512, 48
+"""So many deliveries at most, and those of so many seconds, are repeated after a crash. To an app fewer: a repetition is work for it."""
 EXPIRE_AT_ONCE = 512
 REMEMBER = 86_400.0
 """Seconds of device-up time for which a key of `put` is known, unless the caller says otherwise."""
@@ -304,10 +305,11 @@ class Journal:
         self._removals.append(Removal(entry.seq, entry.lane, how, reason))
         if self._closed or self._puts:
             return
-        if len(self._removals) >= MOST_REMOVALS and not self._strained:
+        to_app = entry.lane.startswith("in")
+        if len(self._removals) >= (MOST_REMOVALS_APP if to_app else MOST_REMOVALS) and not self._strained:
             self._write()
         elif self._flush is None:
-            self._flush = self._loop.call_later(FLUSH_AFTER, self._on_flush)
+            self._flush = self._loop.call_later(FLUSH_AFTER_APP if to_app else FLUSH_AFTER, self._on_flush)
 
     def _on_flush(self) -> None:
         self._flush = None
