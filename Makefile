@@ -18,8 +18,13 @@ test: $(VENV)/.ready-test mosquitto sdk
 
 # kills by the hundred, power cuts, bad disks and garbage, of everything that must not lose anything (docs/reliability.md)
 faults: $(VENV)/.ready-test mosquitto
-	@packaging/system gcc
+	@packaging/system gcc faketime
 	@KILLS=$${KILLS:-50} CUTS=$${CUTS:-20} SEEDS=$${SEEDS:-100} EXAMPLES=$${EXAMPLES:-1000} packaging/test -s --timeout 3600 tests/faults tests/unit/edge/journal/test_model.py tests/unit/edge/database
+
+# 50 messages a second for HOURS, a broker that goes and comes, a look every 5 minutes: sound, flat, nothing lost
+.PHONY: soak
+soak: $(VENV)/.ready-test mosquitto
+	@$(BIN)/python -m tests.faults.soak $${HOURS:-1}
 
 lint check: $(VENV)/.ready-test
 	@packaging/check
