@@ -141,6 +141,12 @@ def memory(pid):
     return rss, anon
 
 
+def cpu(pid):
+    """Milliseconds of CPU that the threads of a process took until now."""
+    tasks = pathlib.Path(f"/proc/{pid}/task")
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e6
+
+
 def pss(pid):
     """Proportional set size in MB: what the process really costs, shared pages split among their users."""
     try:
@@ -212,11 +218,13 @@ def main():
                 sides.append(Side(label, cmd, root, broker, ap_port))
         if "start" in only:
             for _ in range(max(3, o.rounds)):
-                row = []
+                row, used = [], []
                 for s in sides:
                     row.append(s.start() * 1000)
+                    used.append(sum(cpu(p) for p in s.pids()))
                     s.stop()
                 note("start to healthy, ms", row)
+                note("CPU until healthy, ms", used)
         if "idle" in only:
             for s in sides:
                 s.start()

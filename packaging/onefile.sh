@@ -3,18 +3,18 @@
 set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
 version='@VERSION@' hash='@HASH@' lines='@LINES@'
-uid=$(id -u)
 state=${STATE_DIRECTORY:-}
 state=${state%%:*}
 [ -n "$state" ] || state=${XDG_STATE_HOME:+$XDG_STATE_HOME/edged}
 [ -n "$state" ] || state=${HOME:+$HOME/.local/state/edged}
-[ -n "$state" ] || state=/var/tmp/edged-$uid
+[ -n "$state" ] || state=/var/tmp/edged-$(id -u)
 base=${EDGED_PROGRAM_DIR:-$state/program}
 here=$base/$version-$hash
 name=${0##*/}
 [ "$name" = daprd ] || name=edged
 if [ ! -f "$here/.complete" ]; then
     umask 077
+    uid=$(id -u)
     mkdir -p "$base" 2>/dev/null || { echo "edged: cannot create $base to unpack the program; set EDGED_PROGRAM_DIR to a writable folder" >&2; exit 1; }
     owner=$(stat -c %u "$base") || owner=
     [ "$owner" = "$uid" ] || { echo "edged: $base belongs to uid $owner, not to $uid; set EDGED_PROGRAM_DIR to a folder of your own" >&2; exit 1; }
