@@ -31,7 +31,7 @@ from edge.tasks import Tasks, after_start
 
 log = logging.getLogger("dapr.contrib")
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
-NOBODY_THERE, WORKED_A_WHILE = 15.0, 5.0
+NOBODY_THERE, WORKED_A_WHILE = 5.0, 5.0
 """Longest delays where an attempt burdens no broker, and where connections carry something before they are cut."""
 A_WHILE, STABLE = 2.0, 30.0
 """Seconds after which a connection was of use, and after which it counts as good: then the back-off starts anew."""
