@@ -152,7 +152,10 @@ class Database:
         if self._pending:
             jobs, self._pending = self._pending, []
             self.turn += 1
-            self._writer.hand_over(jobs)
+            if len(jobs) == 1 and (outcomes := self._writer.now(jobs)) is not None:
+                _settle(outcomes)
+            else:
+                self._writer.hand_over(jobs)
 
     def _deliver(self, outcomes: list[Outcome]) -> None:
         self._on_loop(_settle, outcomes)
