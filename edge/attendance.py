@@ -106,7 +106,7 @@ class Attendance:
 
         if self._actors is not None:
             return self._actors.status(app)
-        was_there = app.id in self._present or app.id in self._configs
+        was_there = app.channel is None or app.id in self._present or app.id in self._configs
         return ActorStatus() if was_there else ActorStatus("INITIALIZING", placement="")
 
     def measure(self, app: App, metrics: Metrics) -> None:

@@ -205,6 +205,15 @@ class Typed(Protocol):
 
 
 @runtime_checkable
+class Connects(Protocol):
+    """Optional for a component that connects to its server in the background."""
+
+    async def attempted(self) -> None:
+        """Return when the first attempt is over, whatever came of it: a server that is there knows then what was subscribed before."""
+        ...
+
+
+@runtime_checkable
 class Keeps(Protocol):
     """Optional for a pub/sub component that keeps messages in the daemon's file for consumers that are away."""
 

@@ -7,6 +7,7 @@ noticed (connections end soon after they began, or MQTT 5 says so) and named in 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import deque
@@ -40,6 +41,7 @@ RIVAL_WITHIN = 300.0
 TAKEN_OVER = 0x8E
 SUBSCRIBE_BATCH = 100
 GRACE = 5.0
+FIRST_CONTACT = 2.0
 MOST_TOPICS = 1024
 
 Make = Callable[[str, bytes, bool, packets5.Properties], Message]
@@ -73,6 +75,7 @@ class Session:
         self._ends: deque[float] = deque(maxlen=RIVAL_ENDS)
         self._rival_named = False
         self._closed = False
+        self._attempted = asyncio.Event()
 
     # --- life
     async def open(self) -> None:
@@ -125,6 +128,16 @@ class Session:
         return self._identity.version
 
     # --- connecting
+    async def attempted(self) -> None:
+        """Return when the first attempt to connect is over."""
+        await self._attempted.wait()
+
+    async def first_contact(self) -> None:
+        """The same for those who wait a short while only."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_CONTACT):
+                await self.attempted()
+
     async def _live(self) -> None:
         await after_start()
         await load_paho()
@@ -140,12 +153,14 @@ class Session:
         try:
             link = await Link.open(self._identity, self, self._tls)
         except (OSError, Refused) as error:
+            self._attempted.set()
             self._ends.clear()  # whoever is away throws nobody out
             self._down(_words(error) + self._advice(error))
             return LONGEST_DELAY if isinstance(error, Refused) else NOBODY_THERE
         began = self._loop.time()
         try:
             await self._use(link)
+            self._attempted.set()
             await link.ended.wait()
         except (OSError, Refused) as error:
             link.end(_words(error))
@@ -154,6 +169,7 @@ class Session:
                 link.end("cancelled")
             raise
         finally:
+            self._attempted.set()
             self._lose(link)
         lasted = self._loop.time() - began
         if self._looks_taken_over(link, lasted):

@@ -94,6 +94,7 @@ class Binding:
 
         session = await self._session("consumer")
         await session.subscribe(self.metadata.topic, QOS, pass_on, unsubscribe=self.metadata.clean_session)
+        await session.first_contact()
 
         async def stop() -> None:
             if self._sessions.pop("consumer", None) is session:

@@ -110,6 +110,7 @@ class Binding:
         session = await self._session("consumer")
         topic = f"{SHARE}{fields.consumer_group}/{fields.topic}" if fields.consumer_group else fields.topic
         await session.subscribe(topic, fields.qos, pass_on, unsubscribe=fields.clean_session)
+        await session.first_contact()
 
         async def stop() -> None:
             if self._sessions.pop("consumer", None) is session:

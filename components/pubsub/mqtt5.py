@@ -82,6 +82,10 @@ class PubSub:
         """Deliveries under way may end; the session stays with the broker."""
         await self._session.close()
 
+    async def attempted(self) -> None:
+        """See edge.component.Connects."""
+        await self._session.attempted()
+
     def unhealthy(self) -> str | None:
         return self._session.unhealthy()
 

@@ -6,12 +6,12 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edge.app import Part
 from edge.blocks.inbox_lane import InLane
-from edge.component import Unsubscribe
+from edge.component import Connects, Unsubscribe
 from edge.errors import Closed, ComponentError
 from edge.journal import Journal
 from edge.journal.keeping import keeping
@@ -20,6 +20,7 @@ from edge.tasks import Tasks
 
 log = logging.getLogger("dapr.runtime.processor.subscription")
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
+FIRST_CONTACT = 2.0
 
 
 class Intake:
@@ -95,6 +96,18 @@ class Intake:
             await self.lane.close()
         if self._unsubscribe is not None:
             await self._unsubscribe()
+
+
+async def first_contact(parts: Iterable[Part]) -> None:
+    """Wait, for a short while, until these components know whether their servers are there: who sees the app ready may publish then."""
+    trying = [part.component.attempted() for part in parts if isinstance(part.component, Connects)]
+    if not trying:
+        return
+    try:
+        async with asyncio.timeout(FIRST_CONTACT):
+            await asyncio.gather(*trying)
+    except TimeoutError:
+        log.debug("a broker does not answer; its subscriptions begin when it does")
 
 
 class Memory:

@@ -17,7 +17,7 @@ from edge.blocks.delivery import Deliver, DeliverBulk, Forward, Router, Target, 
 from edge.blocks.gate import Gate, Gates
 from edge.blocks.inbox_lane import HOLD, InLane, LaneSettings
 from edge.blocks.inbox_pump import BulkLane, SingleLane, StreamLane
-from edge.blocks.intake import Intake, Memory
+from edge.blocks.intake import Intake, Memory, first_contact
 from edge.blocks.pubsub import wire_topic
 from edge.blocks.retries import Attempts, PolicyOf, no_policy
 from edge.blocks.scopes import SUBSCRIBE, topic_allowed
@@ -189,13 +189,14 @@ class SubscriptionManager:
     async def _apply(self, app: App, hosted: Hosted) -> None:
         """Make the lanes fit the list."""
         merged = merge(hosted.declared, hosted.told or ())
-        app.subscriptions = [*merged, *self.streams.of(app)]
         wanted = {(subscription.pubsub, subscription.topic) for subscription in merged}
         if hosted.told is not None:
             for key in [key for key in hosted.intakes if key not in wanted]:
                 await hosted.intakes.pop(key).close()
         for subscription in merged:
             await self._begin(app, hosted, subscription)
+        await first_contact({intake.part.name: intake.part for intake in hosted.intakes.values()}.values())
+        app.subscriptions = [*merged, *self.streams.of(app)]
         if hosted.told is not None and app.channel is not None:
             self._say_settled(app)
 
