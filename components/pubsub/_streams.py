@@ -77,6 +77,7 @@ class Reader:
             try:
                 if not self._grouped:
                     await self._create_group()
+                    await self._own_first()
                 answer = await self._client.attempt(self._next)
             except ComponentError as error:
                 self._trouble(error)
@@ -99,6 +100,17 @@ class Reader:
             if "BUSYGROUP" not in str(error):
                 raise
         self._grouped = True
+
+    async def _own_first(self) -> None:
+        """What this consumer had in its hands when it was killed comes before anything newer; it has to be pending for a while for that."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + ABANDONED + 1.0
+        while not self._closed and loop.time() < until:
+            rows = await self._client.run(partial(self._pending, "-", True))
+            if all(row["message_id"] in self._flying for row in rows):
+                return
+            await self._reclaim_once(ABANDONED, own=True)
+            await asyncio.sleep(FIRST_PAUSE)
 
     def _trouble(self, error: ComponentError) -> None:
         one = self._settings
@@ -147,9 +159,8 @@ class Reader:
     # --- what was left pending
     async def _reclaim(self) -> None:
         one = self._settings
-        for after in (0.0, ABANDONED + 0.5):
-            await asyncio.sleep(after)
-            await self._reclaim_once(ABANDONED, own=True)
+        await asyncio.sleep(ABANDONED + 0.5)
+        await self._reclaim_once(ABANDONED, own=True)
         while one.processing_timeout and one.redeliver_interval:
             await self._reclaim_once(one.processing_timeout, own=False)
             await asyncio.sleep(one.redeliver_interval)
