@@ -266,9 +266,15 @@ class SubscriptionManager:
             text = f"subscription to topic '{subscription.topic}' on pubsub '{part.name}' is not allowed"
             raise PermissionError(f"failed to create subscription for {part.name}: {text}")
         gate, bulk = self._gates.streams(app), _no_bulk
-        return await self.streams.open(
+        stop = await self.streams.open(
             app, part, subscription, lambda name: self._lane(app, part, subscription, name, gate, deliver, bulk), ended
         )
+        try:
+            await first_contact([part])
+        except asyncio.CancelledError:
+            await stop()
+            raise
+        return stop
 
 
 def merge(declared: Sequence[Subscription], told: Sequence[Subscription]) -> list[Subscription]:
