@@ -6,7 +6,7 @@ by that the callee's daprd tells which is which. Source: dapr pkg/messaging/v1 @
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from edge.channel.fields import HOP_BY_HOP, canonical
@@ -19,6 +19,7 @@ from edge.rpc.status import RpcError
 
 GRPC_TYPE = "application/grpc"
 FIRST_HTTP = 100
+PIECE = 64 << 10
 
 Fields = Iterable[tuple[str, str]]
 
@@ -101,3 +102,14 @@ def _fill(target: Any, headers: Fields, *, lower: bool) -> None:
 
 def _headers(found: Any) -> list[tuple[str, str]]:
     return [(name.lower(), value) for name, values in found.items() for value in values.values]
+
+
+async def pieces(body: bytes | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A body as chunks of a stream, each at most PIECE bytes."""
+    if isinstance(body, bytes):
+        for at in range(0, len(body), PIECE):
+            yield body[at : at + PIECE]
+        return
+    async for piece in body:
+        for at in range(0, len(piece), PIECE):
+            yield piece[at : at + PIECE]

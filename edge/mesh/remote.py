@@ -14,7 +14,7 @@ from edge.app import App, AppUnavailable
 from edge.blocks.invoke import InvokeFailed
 from edge.errors import Grpc
 from edge.http1.messages import BodyTooLarge
-from edge.mesh.messages import request_message, to_response
+from edge.mesh.messages import pieces, request_message, to_response
 from edge.model import Address, InvokeRequest, InvokeResponse
 from edge.rpc.client import Channel, StreamReply, Target
 from edge.rpc.connection import Limits
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 SERVICE = "/dapr.proto.internals.v1.ServiceInvocation/"
 CALL_LOCAL, CALL_LOCAL_STREAM = f"{SERVICE}CallLocal", f"{SERVICE}CallLocalStream"
 MOST_CHANNELS = 128
-PIECE = 64 << 10
 LINGER = 60.0
 ALIVE = Limits()  # with keep-alive pings: a link that was cut is noticed within 15 s, as by daprd
 NO_STATUS = "response does not contain the required fields in the leading chunk"
@@ -141,7 +140,7 @@ async def _send(reply: StreamReply, message: Any, body: bytes | AsyncIterator[by
     chunk = internals_pb2.InternalInvokeRequestStream(request=message)
     seq = 0
     try:
-        async for piece in _pieces(body):
+        async for piece in pieces(body):
             chunk.payload.data, chunk.payload.seq = piece, seq
             await reply.send(chunk.SerializeToString())
             chunk, seq = internals_pb2.InternalInvokeRequestStream(), seq + 1
@@ -157,16 +156,6 @@ def _seen(sending: asyncio.Task[None]) -> None:
     """Its failure is told by the answer."""
     if not sending.cancelled():
         sending.exception()
-
-
-async def _pieces(body: bytes | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    if isinstance(body, bytes):
-        for at in range(0, len(body), PIECE):
-            yield body[at : at + PIECE]
-        return
-    async for piece in body:
-        for at in range(0, len(piece), PIECE):
-            yield piece[at : at + PIECE]
 
 
 class _Body:

@@ -23,7 +23,7 @@ from edge.blocks.invoke import InvokeFailed
 from edge.blocks.traced import taken_actor
 from edge.errors import EdgeError, Grpc
 from edge.identity.spiffe import Identity
-from edge.mesh.messages import response_message, to_request
+from edge.mesh.messages import pieces, response_message, to_request
 from edge.mesh.sidecars import Mesh
 from edge.model import InvokeRequest
 from edge.rpc.call import Call, Method, StreamCall, UnaryCall
@@ -37,7 +37,6 @@ NOT_PROTOBUF = "grpc: error unmarshalling request: proto:\u00a0cannot parse inva
 PARSING = "parsing InternalInvokeRequest error: "
 NO_FIELDS = "request does not contain the required fields in the leading chunk"
 NOT_PASSED = frozenset((":authority", "content-type", "user-agent", "dapr-api-token", "dapr-app-id", "grpc-accept-encoding"))
-PIECE = 64 << 10
 PROBE = 0.2  # seconds; net/http waits as long for a first byte before it says that there is a body
 
 Peer = Callable[[Call], Identity | None]
@@ -92,7 +91,7 @@ class InternalFace:
         if not isinstance(answer.body, bytes):  # it may take its time
             await wire.send(chunk.SerializeToString())
             chunk, seq = internals_pb2.InternalInvokeResponseStream(), 0
-        async for piece in _pieces(_body(answer, answer.body)):
+        async for piece in pieces(_body(answer, answer.body)):
             chunk.payload.data, chunk.payload.seq = piece, seq
             await wire.send(chunk.SerializeToString())
             chunk, seq = internals_pb2.InternalInvokeResponseStream(), seq + 1
@@ -228,13 +227,3 @@ class _Incoming:
         if chunk.request.metadata or chunk.request.HasField("message"):
             raise ConnectionError("request metadata found in non-leading chunk")
         return chunk
-
-
-async def _pieces(body: bytes | AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    if isinstance(body, bytes):
-        for at in range(0, len(body), PIECE):
-            yield body[at : at + PIECE]
-        return
-    async for piece in body:
-        for at in range(0, len(piece), PIECE):
-            yield piece[at : at + PIECE]
