@@ -7,7 +7,6 @@ noticed (connections end soon after they began, or MQTT 5 says so) and named in 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections import deque
@@ -41,7 +40,6 @@ RIVAL_WITHIN = 300.0
 TAKEN_OVER = 0x8E
 SUBSCRIBE_BATCH = 100
 GRACE = 5.0
-FIRST_CONTACT = 2.0
 MOST_TOPICS = 1024
 
 Make = Callable[[str, bytes, bool, packets5.Properties], Message]
@@ -131,12 +129,6 @@ class Session:
     async def attempted(self) -> None:
         """Return when the first attempt to connect is over."""
         await self._attempted.wait()
-
-    async def first_contact(self) -> None:
-        """The same for those who wait a short while only."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_CONTACT):
-                await self.attempted()
 
     async def _live(self) -> None:
         await after_start()

@@ -72,6 +72,11 @@ class Binding:
         for session in sessions:
             await session.close()
 
+    async def attempted(self) -> None:
+        """See edge.component.Connects."""
+        if (session := self._sessions.get("consumer")) is not None:
+            await session.attempted()
+
     def unhealthy(self) -> str | None:
         return next((trouble for session in self._sessions.values() if (trouble := session.unhealthy())), None)
 
@@ -94,7 +99,6 @@ class Binding:
 
         session = await self._session("consumer")
         await session.subscribe(self.metadata.topic, QOS, pass_on, unsubscribe=self.metadata.clean_session)
-        await session.first_contact()
 
         async def stop() -> None:
             if self._sessions.pop("consumer", None) is session:

@@ -86,6 +86,11 @@ class Binding:
         for session in sessions:
             await session.close()
 
+    async def attempted(self) -> None:
+        """See edge.component.Connects."""
+        if (session := self._sessions.get("consumer")) is not None:
+            await session.attempted()
+
     def unhealthy(self) -> str | None:
         return next((trouble for session in self._sessions.values() if (trouble := session.unhealthy())), None)
 
@@ -110,7 +115,6 @@ class Binding:
         session = await self._session("consumer")
         topic = f"{SHARE}{fields.consumer_group}/{fields.topic}" if fields.consumer_group else fields.topic
         await session.subscribe(topic, fields.qos, pass_on, unsubscribe=fields.clean_session)
-        await session.first_contact()
 
         async def stop() -> None:
             if self._sessions.pop("consumer", None) is session:

@@ -16,6 +16,7 @@ from edge.app import App, AppChannel, AppRefused, AppUnavailable, Part, Parts
 from edge.blocks.gate import Gates
 from edge.blocks.inbox_lane import LaneSettings
 from edge.blocks.inbox_pump import SingleLane
+from edge.blocks.intake import first_contact
 from edge.blocks.outcome import DELIVERED, End, Outcome
 from edge.blocks.pubsub import Outbox
 from edge.blocks.retries import Attempts, BreakerOpen, PolicyOf, no_policy
@@ -276,6 +277,7 @@ class InputBindings:
             await lane.close()
             raise
         reading.readers[part.name] = _Reader(lane, stop)
+        await first_contact([part])
 
 
 def _into(lane: SingleLane, name: str) -> Callable[[BindingEvent], Awaitable[BindingResult]]:
