@@ -46,15 +46,16 @@ class LaneSettings:
 class Item:
     """One message in the hands of the lane. entry: its row. waiter: the component that waits to acknowledge. outcome: once it ended.
 
-    since: loop time of its arrival.
+    since: loop time of its arrival. order: its place among all that the lane loaded.
     """
 
-    __slots__ = ("entry", "failures", "message", "outcome", "since", "waiter", "writing")
+    __slots__ = ("entry", "failures", "message", "order", "outcome", "since", "waiter", "writing")
 
     def __init__(self, message: Message, entry: Entry | None, waiter: asyncio.Future[None] | None, since: float) -> None:
         self.message, self.entry, self.waiter, self.since = message, entry, waiter, since
         self.failures = 0 if entry is None else entry.attempts
         self.outcome: Outcome | None = None
+        self.order = 0
         self.writing = False
 
     def acknowledge(self) -> None:
@@ -84,7 +85,7 @@ class InLane:
         self._loop = asyncio.get_running_loop()
         self._items: dict[Item, None] = {}
         self._bare: dict[Item, None] = {}
-        self._puts = 0
+        self._puts = self._loaded = 0
         self._behind = self.mode != "none" and journal.holds(self.name)
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -200,6 +201,8 @@ class InLane:
             self._load(Item(entry.message, entry, None, now))
 
     def _load(self, item: Item) -> None:
+        self._loaded += 1
+        item.order = self._loaded
         self._items[item] = None
         self._enqueue(item)
 

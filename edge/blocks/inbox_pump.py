@@ -1,5 +1,6 @@
 """Lane → app: messages of a topic start in order; one that fails goes aside and comes again; a slow one is overtaken after a while.
 
+Only an app that has a message can be slow: while it is away, or its circuit breaker is open, the messages of a topic wait in line.
 Unless the subscription says `ordered`: then the next message of a topic waits for the end of the one before, failures included.
 """
 
@@ -7,19 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from math import inf
 
 from edge.app import AppUnavailable
 from edge.blocks.gate import Gate
 from edge.blocks.inbox_lane import InLane, Item, LaneSettings
-from edge.blocks.outcome import BulkCourier, Courier, End, Outcome
+from edge.blocks.outcome import Courier, End, Outcome
 from edge.blocks.retries import PROBE_PAUSE, BreakerOpen
 from edge.errors import Unavailable
 from edge.journal import Journal
-from edge.model import BulkSubscribe
 from edge.tasks import Tasks
 
 WORKERS = 32
 PATIENCE = 0.1
+
+
+class Turn:
+    """One worker's service of a topic. since: loop time at which its message went to the app; inf while none does."""
+
+    __slots__ = ("since",)
+
+    def __init__(self) -> None:
+        self.since = inf
 
 
 class SingleLane(InLane):
@@ -28,7 +38,7 @@ class SingleLane(InLane):
     def __init__(self, settings: LaneSettings, courier: Courier, journal: Journal, gate: Gate, tasks: Tasks) -> None:
         self._courier = courier
         self._queues: dict[str, deque[Item]] = {}
-        self._busy: dict[str, float] = {}
+        self._busy: dict[str, Turn] = {}
         self._turns: dict[str, bool] = {}
         self._parked: deque[asyncio.Future[None]] = deque()
         self._workers: list[asyncio.Task[None]] = []
@@ -61,10 +71,10 @@ class SingleLane(InLane):
     def _on_look(self) -> None:
         """Some messages wait for one of their topic: where that takes long, the next may start."""
         self._look, now, waiting = None, self._loop.time(), False
-        for topic, since in self._busy.items():
+        for topic, turn in self._busy.items():
             if self._queues.get(topic):
                 waiting = True
-                if now - since >= PATIENCE:
+                if now - turn.since >= PATIENCE:
                     self._give_turn(topic, overtake=True)
         if waiting:
             self._look = self._loop.call_later(PATIENCE / 2, self._on_look)
@@ -83,23 +93,48 @@ class SingleLane(InLane):
 
     async def _serve(self, topic: str, queue: deque[Item]) -> None:
         """Deliver from one topic until it is empty, or another topic waits for its turn."""
-        mine = self._loop.time()
+        turn = self._busy[topic] = Turn()
         try:
             while queue:
-                self._busy[topic] = mine = self._loop.time()
-                await self._deliver(queue.popleft())
-                if self._busy.get(topic) != mine:
+                if not self._gate.is_open:
+                    await self._gate.passed()
+                turn.since = self._loop.time()
+                pause = await self._hand_over(queue.popleft())
+                if self._busy.get(topic) is not turn:
                     return  # overtaken: another worker serves the topic
+                turn.since = inf
+                if pause:
+                    await asyncio.sleep(pause)
                 if self._turns:
                     break
         except Exception:
-            self._leave(topic, mine)
+            self._leave(topic, turn)
             raise
-        self._leave(topic, mine)
+        self._leave(topic, turn)
 
-    def _leave(self, topic: str, mine: float) -> None:
+    async def _hand_over(self, item: Item) -> float:
+        """One delivery. An item that was not sent stands in line again; return seconds to wait for the breaker."""
+        try:
+            await self._deliver(item)
+        except AppUnavailable:
+            self._gate.away()
+            self._put_back(item)
+        except BreakerOpen:
+            self._put_back(item)
+            return PROBE_PAUSE
+        return 0.0
+
+    def _put_back(self, item: Item) -> None:
+        """In its old place: whoever overtook it may not have been sent either."""
+        topic = item.message.topic
+        queue = self._queues.setdefault(topic, deque())
+        queue.insert(next((at for at, other in enumerate(queue) if other.order > item.order), len(queue)), item)
+        if topic not in self._busy:
+            self._give_turn(topic)
+
+    def _leave(self, topic: str, turn: Turn) -> None:
         """This worker serves the topic no more, unless another one took over."""
-        if self._busy.get(topic) != mine:
+        if self._busy.get(topic) is not turn:
             return
         del self._busy[topic]
         if self._queues.get(topic):
@@ -108,9 +143,12 @@ class SingleLane(InLane):
             self._queues.pop(topic, None)
 
     async def _deliver(self, item: Item) -> None:
+        """Raises AppUnavailable, BreakerOpen: it was not sent, and is as it was before."""
         began = self._loop.time()
         try:
             outcome = await self._attempt(item)
+        except (AppUnavailable, BreakerOpen):
+            raise
         except BaseException:
             self._abandon(item)
             raise
@@ -119,20 +157,13 @@ class SingleLane(InLane):
 
     async def _attempt(self, item: Item) -> Outcome:
         while True:
-            if not self._gate.is_open:
-                await self._gate.passed()
-            try:
-                outcome = await self._courier.attempt(item.message, item.failures)
-            except AppUnavailable:
-                self._gate.away()
-                continue
-            except BreakerOpen:
-                await asyncio.sleep(PROBE_PAUSE)
-                continue
+            outcome = await self._courier.attempt(item.message, item.failures)
             if outcome.end is not End.AGAIN or not self.ordered:
                 return outcome
             item.failures += 1
             await asyncio.sleep(outcome.after)
+            if not self._gate.is_open:
+                await self._gate.passed()
 
     def _abandon(self, item: Item) -> None:
         """The attempt was cancelled or met a bug: the row is given back, without one the broker keeps the message."""
@@ -163,66 +194,16 @@ class StreamLane(SingleLane):
         super().__init__(settings, courier, journal, gate, tasks)
 
     def _enqueue(self, item: Item) -> None:
-        call = self._tasks.start(f"stream[{self.name}]", self._deliver(item))
+        call = self._tasks.start(f"stream[{self.name}]", self._send(item))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
 
-    async def close(self) -> None:
-        await super().close()
-        if self._calls:
-            for call in self._calls:
-                call.cancel()
-            await asyncio.wait(self._calls)
-
-
-class BulkLane(InLane):
-    """One call of the app for up to `max_messages`, which are collected for at most `max_await` seconds."""
-
-    def __init__(
-        self, settings: LaneSettings, bulk: BulkSubscribe, courier: BulkCourier, journal: Journal, gate: Gate, tasks: Tasks
-    ) -> None:
-        self._courier, self._bulk = courier, bulk
-        self._queue: deque[Item] = deque()
-        self._arrived = asyncio.Event()
-        super().__init__(settings, journal, gate, tasks)
-        self._worker = tasks.spawn(f"inbox[{self.name}]", self._work)
-
-    def _enqueue(self, item: Item) -> None:
-        self._queue.append(item)
-        self._arrived.set()
-
-    async def _work(self) -> None:
-        while True:
-            await self._collect()
-            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._bulk.max_messages))]
-            try:
-                outcomes = await self._attempt(batch)
-            except BaseException:
-                self._queue.extendleft(reversed(batch))
-                raise
-            for item, outcome in zip(batch, outcomes, strict=True):
-                await self._ended(item, outcome)
-
-    async def _collect(self) -> None:
-        """Return when there is a batch to send."""
-        while not self._queue:
-            self._arrived.clear()
-            await self._arrived.wait()
-        until = self._loop.time() + self._bulk.max_await
-        while len(self._queue) < self._bulk.max_messages and (left := until - self._loop.time()) > 0:
-            self._arrived.clear()
-            try:
-                async with asyncio.timeout(left):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return
-
-    async def _attempt(self, batch: list[Item]) -> list[Outcome]:
+    async def _send(self, item: Item) -> None:
         while True:
             if not self._gate.is_open:
                 await self._gate.passed()
             try:
-                return await self._courier.attempt_bulk([(item.message, item.failures) for item in batch])
+                return await self._deliver(item)
             except AppUnavailable:
                 self._gate.away()
             except BreakerOpen:
@@ -230,5 +211,7 @@ class BulkLane(InLane):
 
     async def close(self) -> None:
         await super().close()
-        self._worker.cancel()
-        await asyncio.wait((self._worker,))
+        if self._calls:
+            for call in self._calls:
+                call.cancel()
+            await asyncio.wait(self._calls)

@@ -15,8 +15,9 @@ from edge import errors
 from edge.app import App, AppUnavailable, Delivery, Part, Parts
 from edge.blocks.delivery import Deliver, DeliverBulk, Forward, Router, Target, TopicCourier
 from edge.blocks.gate import Gate, Gates
+from edge.blocks.inbox_bulk import BulkLane
 from edge.blocks.inbox_lane import HOLD, InLane, LaneSettings
-from edge.blocks.inbox_pump import BulkLane, SingleLane, StreamLane
+from edge.blocks.inbox_pump import SingleLane, StreamLane
 from edge.blocks.intake import Intake, Memory, first_contact
 from edge.blocks.pubsub import wire_topic
 from edge.blocks.retries import Attempts, PolicyOf, no_policy

@@ -153,6 +153,38 @@ def test_app_that_is_away_costs_no_attempt(mode: str, tmp_path: Path) -> None:
     assert play(tmp_path, script, mode=mode, policy_of=lambda app, name: policy) == ([0, 1, 2, 3, 4], [])
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_nobody_overtakes_while_the_app_is_away(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.blocks.inbox_pump.PATIENCE", 0.2)
+
+    async def script(made: Rig) -> tuple[list[int], int]:
+        await made.server.down()
+        publishing = asyncio.gather(*(publish(made, n) for n in range(8)))
+        await asyncio.sleep(0.8)
+        await made.server.up()
+        await made.server.until(lambda: len(made.server.on("/t")) == 8)
+        await publishing
+        return numbers(made.server.on("/t")), made.server.most_busy
+
+    assert play(tmp_path, script, mode=mode, answers={"/t": Answer(after=0.01)}) == (list(range(8)), 1)
+
+
+def test_nobody_overtakes_while_the_breaker_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.blocks.inbox_pump.PROBE_PAUSE", 0.35)
+    breaker = Breaker("bus", BreakerSettings(timeout=0.3))
+    policy = Policy("bus", retry=Retry(duration=0.01, max_retries=20), breaker=breaker)
+
+    async def script(made: Rig) -> tuple[list[int], int]:
+        await publish(made, 0)
+        await made.server.until(lambda: len(made.server.on("/t")) == 6)
+        await publish(made, *range(1, 8))
+        await made.server.until(lambda: len(made.server.on("/t")) == 14)
+        return [n for n in numbers(made.server.on("/t"))[6:] if n], made.server.most_busy
+
+    answers = {"/t": [*[Answer(500)] * 6, Answer()]}
+    assert play(tmp_path, script, answers=answers, policy_of=lambda app, name: policy) == (list(range(1, 8)), 1)
+
+
 def test_delivery_resumes_at_once_when_the_app_is_back(tmp_path: Path) -> None:
     async def script(made: Rig) -> float:
         await made.server.down()
