@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
-from edge.component import Context
+from edge.component import NOT_YET, Context
 from edge.errors import Unavailable
 
 log = logging.getLogger("dapr.contrib")
@@ -48,7 +48,7 @@ class Server:
     def require(self) -> None:
         """Raises Unavailable until the server has been prepared once, and while it is silent."""
         if not self._prepared:
-            raise Unavailable(self._why or "not connected yet")
+            raise Unavailable(self._why or NOT_YET)
         self.spare()
 
     def spare(self) -> None:

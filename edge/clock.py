@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Protocol
 
 JUMP = 30.0
+SET = 1.0
+LOOK_EVERY = 1.0
+NOT_SYNCED = "clock-not-synced"
+SAYS = "this device's clock says"
+TOO_EARLY, EXPIRED = "is not yet valid", "certificate has expired"
+"""OpenSSL's words for certificates whose time has not come, or is over."""
 
 
 class Clock(Protocol):
@@ -35,3 +42,21 @@ class SystemClock:
             return 0.0
         self._offset = offset
         return moved
+
+
+def blamed(text: str) -> str:
+    """The error of a TLS handshake with what this device takes for the time, where that may be what is wrong.
+
+    A certificate whose time has not come shows a clock that was not set: then the text begins with NOT_SYNCED.
+    """
+    if (TOO_EARLY not in text and EXPIRED not in text) or SAYS in text:
+        return text
+    told = f"{text}; {SAYS} {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}"
+    return f"{NOT_SYNCED}: {told}; it connects once that is right (timedatectl set-ntp true)" if TOO_EARLY in text else told
+
+
+async def set_or_after(timeout: float) -> None:
+    """Return after `timeout` seconds, or within LOOK_EVERY of the wall clock being set."""
+    end, offset = time.monotonic() + timeout, time.time() - time.monotonic()
+    while (left := end - time.monotonic()) > 0 and abs(time.time() - time.monotonic() - offset) < SET:  # noqa: ASYNC110 (nobody tells)
+        await asyncio.sleep(min(LOOK_EVERY, left))

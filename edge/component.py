@@ -100,6 +100,10 @@ class Component(Protocol):
     async def close(self) -> None: ...
 
 
+NOT_YET = "not connected yet"
+"""What `unhealthy` ends with before the first attempt."""
+
+
 @runtime_checkable
 class Healthy(Protocol):
     """Optional: says in one line why it cannot work now, None when it can."""

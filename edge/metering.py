@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 
 from edge.app import App, Part
-from edge.component import Keeps
+from edge.component import Healthy, Keeps
 from edge.config.configuration import MetricHttp
 from edge.config.plan import Plan
 from edge.errors import ComponentError
@@ -74,6 +74,9 @@ def _unlabelled(path: str) -> str:
 def _read_journal(app: App, journal: Journal, parts: Sequence[Part], metrics: Metrics) -> None:
     """The lanes of this app's components and subscriptions."""
     own = (f"in/{app.id}/", f"dead/{app.id}/", *(f"{way}/{part.name}/" for part in parts for way in ("out", "out-binding")))
+    for part in parts:
+        if isinstance(part.component, Healthy):
+            metrics.set("edged_component_healthy", (part.name,), 0 if part.component.unhealthy() else 1)
     kept = [lane for part in parts if isinstance(part.component, Keeps) for lane in part.component.kept()]
     for lane in chain(*map(journal.stats, own), kept):
         labels = (lane.lane,)

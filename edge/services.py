@@ -27,7 +27,7 @@ from edge.blocks.state import StateService
 from edge.blocks.subscriptions import SubscriptionManager
 from edge.blocks.transactional_outbox import TransactionalOutbox
 from edge.clustering import cluster_of, keeper_of
-from edge.component import Keeps
+from edge.component import NOT_YET, Healthy, Keeps
 from edge.config.plan import Plan
 from edge.database import Database
 from edge.datadir import DataDir
@@ -154,7 +154,7 @@ class Services:
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
             blocks.workflow = OnDemand(lambda: services.workflows(database, plan))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
-            blocks.metadata.sources.notes = lambda: notes(journal, database, parts)
+            blocks.metadata.sources.notes = lambda app: notes(app, journal, database, parts)
             meter(blocks)
             try:
                 yield services
@@ -222,8 +222,8 @@ class Services:
         return self.workflow.manager.engine.workers(app.id) if self.workflow is not None and self.workflow.started else 0
 
 
-def notes(journal: Journal, database: Database, parts: Parts) -> dict[str, str]:
-    """What the metadata API adds to `extended`: the numbers of lanes where something waits or was given up, and a rescue."""
+def notes(app: App, journal: Journal, database: Database, parts: Parts) -> dict[str, str]:
+    """What the metadata API adds to `extended`: lanes where something waits or was given up, components that cannot work, a rescue."""
     kept = [lane for part in parts.all("pubsub") if isinstance(part.component, Keeps) for lane in part.component.kept()]
     lanes = {
         one.lane: {
@@ -239,7 +239,15 @@ def notes(journal: Journal, database: Database, parts: Parts) -> dict[str, str]:
         if one.pending or one.dropped or one.expired or one.dead
     }
     found = {"edgedJournal": json.dumps(lanes, separators=(",", ":"))} if lanes else {}
+    if ailing := ailments(parts.visible(app)):
+        found["edgedUnhealthy"] = json.dumps(ailing, separators=(",", ":"))
     return found | ({"edgedRescued": str(database.rescued)} if database.rescued is not None else {})
+
+
+def ailments(parts: Sequence[Part]) -> dict[str, str]:
+    """Why components cannot work now, by name; one that has not tried yet is not in it."""
+    asked = {part.name: part.component.unhealthy() for part in parts if isinstance(part.component, Healthy)}
+    return {name: why for name, why in asked.items() if why and not why.endswith(NOT_YET)}
 
 
 def features(plan: Plan) -> list[str]:

@@ -22,7 +22,8 @@ from components._mqtt.inbound import Inbound, Subscriber
 from components._mqtt.link import Link
 from components._mqtt.outbound import Outbound
 from components._mqtt.topics import filter_problem, topic_problem
-from edge.component import Deliver, Unsubscribe
+from edge.clock import SAYS, blamed, set_or_after
+from edge.component import NOT_YET, Deliver, Unsubscribe
 from edge.eager import Prompt
 from edge.errors import Closed, Invalid, Unavailable
 from edge.model import Message
@@ -69,7 +70,7 @@ class Session:
         self._inbound = Inbound(self._acknowledge, self._hold)
         self._topics: dict[str, bytes] = {}
         self._aliases: dict[int, str] = {}
-        self._trouble: str | None = "not connected yet"
+        self._trouble: str | None = NOT_YET
         self._ends: deque[float] = deque(maxlen=RIVAL_ENDS)
         self._rival_named = False
         self._closed = False
@@ -137,7 +138,8 @@ class Session:
         while True:
             longest = min(await self._connection(), LONGEST_DELAY)
             delay = min(delay, longest)
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            pause = delay * random.uniform(0.5, 1.0)
+            await (asyncio.sleep(pause) if self._tls is None else set_or_after(pause))
             delay = min(delay * 2, longest) if longest > FIRST_DELAY else FIRST_DELAY
 
     async def _connection(self) -> float:
@@ -226,7 +228,7 @@ class Session:
     def _down(self, reason: str) -> None:
         if self._trouble is None:
             log.warning("Connection with broker %s lost; error: %s", self._identity.broker, reason)
-        elif self._trouble != reason:
+        elif self._trouble.partition(SAYS)[0] != reason.partition(SAYS)[0]:
             log.warning("No connection with broker %s: %s", self._identity.broker, reason)
         self._trouble = reason
 
@@ -373,4 +375,4 @@ class Session:
 def _words(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return str(error) or type(error).__name__
+    return blamed(str(error)) or type(error).__name__

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from components._postgresql.fields import PostgresFields, settings, words
 from components._postgresql.tls import tls_of
 from components._server import Server
+from edge.clock import blamed
 from edge.component import Context
 from edge.errors import Closed, ComponentError, Unavailable
 
@@ -142,7 +143,7 @@ class Pool:
     def _dial(self, error: OSError) -> str:
         refused = isinstance(error, ConnectionRefusedError) or "111" in str(error)
         reason = "connection refused" if refused else error.strerror or str(error)
-        return f"dial error: dial tcp {self._address()}: connect: {reason.lower()}"
+        return f"dial error: dial tcp {self._address()}: connect: {blamed(reason.lower())}"
 
     def _address(self) -> str:
         return f"{self._words.get('host', 'localhost')}:{self._words.get('port', '5432')}"

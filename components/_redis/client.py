@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from components._redis.fields import RedisFields, addresses
 from components._redis.tls import tls_context
 from components._server import Server
+from edge.clock import blamed
 from edge.component import Context
 from edge.errors import Closed, ComponentError, Unavailable
 
@@ -184,7 +185,7 @@ class Client:
             return f"dial tcp {where}: connect: connection refused"
         if "imeout" in text:
             return f"dial tcp {where}: i/o timeout"
-        return f"{where}: {text}"
+        return f"{where}: {blamed(text)}"
 
     @staticmethod
     def _server_text(error: Exception) -> str:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from edge.component import NOT_YET
 from edge.errors import Closed, ComponentError, Unavailable
 from edge.model import Message
 from edge.tasks import Tasks
@@ -36,7 +37,7 @@ class Outgoing:
         self._queue: deque[Item] = deque()
         self._flying: dict[Item, None] = {}
         self._there, self._more = asyncio.Event(), asyncio.Event()
-        self._why = "not connected yet"
+        self._why = NOT_YET
         self._pause = FIRST_PAUSE
         self._resume: asyncio.TimerHandle | None = None
         self._connected = self._closed = False

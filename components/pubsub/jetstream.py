@@ -17,7 +17,8 @@ import orjson
 
 from components.pubsub._jetstream import Consumer
 from components.pubsub._outgoing import Outgoing
-from edge.component import Context, Deliver, Feature, Unsubscribe
+from edge.clock import blamed
+from edge.component import NOT_YET, Context, Deliver, Feature, Unsubscribe
 from edge.errors import Closed, ComponentError, Invalid, Unavailable
 from edge.model import Message
 from edge.record import record
@@ -85,7 +86,7 @@ class PubSub:
         self._tasks: Tasks | None = None
         self._nats: Any = None
         self._js: Any = None
-        self._trouble: str | None = "not connected yet"
+        self._trouble: str | None = NOT_YET
 
     async def open(self) -> None:
         """Connecting goes on behind it. Raises Invalid for credentials that cannot work."""
@@ -176,7 +177,7 @@ class PubSub:
         if self._nats.is_connected:
             log.debug("nats: %s", error)
             return
-        self._trouble = f"nats: {error or type(error).__name__}"
+        self._trouble = f"nats: {blamed(str(error)) or type(error).__name__}"
 
     # --- out
     async def publish(self, message: Message) -> None:

@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 from components.pubsub._kafka import Consumer
 from components.pubsub._outgoing import Outgoing
 from components.pubsub._window import end
-from edge.component import Context, Deliver, Feature, Unsubscribe
+from edge.clock import blamed
+from edge.component import NOT_YET, Context, Deliver, Feature, Unsubscribe
 from edge.errors import Closed, ComponentError, Invalid, Unavailable
 from edge.model import Message
 from edge.record import record
@@ -81,7 +82,7 @@ class PubSub:
         self._how: dict[str, Any] = {}
         self._tasks: Tasks | None = None
         self._producer: Any = None
-        self._trouble: str | None = "not connected yet"
+        self._trouble: str | None = NOT_YET
 
     async def open(self) -> None:
         """Connecting goes on behind it. Raises Invalid for what cannot work."""
@@ -167,7 +168,7 @@ class PubSub:
                 await producer.start()
                 break
             except (KafkaError, OSError) as error:
-                self._trouble = f"{fields.brokers}: {error or type(error).__name__}"
+                self._trouble = f"{fields.brokers}: {blamed(str(error)) or type(error).__name__}"
             finally:
                 if not getattr(producer, "_sender", None) or producer._sender.sender_task is None:
                     with contextlib.suppress(Exception):

@@ -16,7 +16,8 @@ from urllib.parse import quote, urlsplit
 from components.pubsub._amqp import Consumer, Topology, published
 from components.pubsub._outgoing import Outgoing
 from components.pubsub._window import end
-from edge.component import Context, Deliver, Feature, Unsubscribe
+from edge.clock import blamed
+from edge.component import NOT_YET, Context, Deliver, Feature, Unsubscribe
 from edge.errors import Closed, ComponentError, Invalid, Unavailable
 from edge.model import Message
 from edge.record import record
@@ -84,7 +85,7 @@ class PubSub:
         self._connection: Any = None
         self._channel: Any = None
         self._exchanges: dict[str, Any] = {}
-        self._trouble: str | None = "not connected yet"
+        self._trouble: str | None = NOT_YET
 
     async def open(self) -> None:
         """Connecting goes on behind it. Raises Invalid for an address or TLS material that cannot work."""
@@ -148,7 +149,7 @@ class PubSub:
             try:
                 self._connection = await aio_pika.connect(url, ssl_context=tls, timeout=10, client_properties=properties)
             except (aio_pika.exceptions.AMQPError, OSError, TimeoutError) as error:
-                self._down(f"{where}: {error or type(error).__name__}")
+                self._down(f"{where}: {blamed(str(error)) or type(error).__name__}")
             else:
                 pause = FIRST_PAUSE
                 try:

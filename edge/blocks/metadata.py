@@ -57,8 +57,8 @@ class Sources:
     scheduler: Callable[[App], Sequence[str]] | None = None
     workers: Callable[[App], int] | None = None
     named: Callable[[App], Named] | None = None
-    notes: Callable[[], Mapping[str, str]] | None = None
-    """What else there is to say in `extended`: nothing unless messages wait or were given up, or a damaged file was rescued."""
+    notes: Callable[[App], Mapping[str, str]] | None = None
+    """What else there is to say in `extended`: what waits or was given up, components that cannot work, a damaged file that was rescued."""
 
 
 class MetadataService:
@@ -76,7 +76,7 @@ class MetadataService:
             version=DAPR,
             features=self._features,
             components=self._parts.visible(app),
-            extended={**app.extended, **(sources.notes() if sources.notes else {}), VERSION_KEY: DAPR},
+            extended={**app.extended, **(sources.notes(app) if sources.notes else {}), VERSION_KEY: DAPR},
             subscriptions=app.subscriptions,
             actors=sources.actors(app) if sources.actors else _starting(app),
             scheduler=sources.scheduler(app) if sources.scheduler else (),

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
+from edge.clock import blamed
 from edge.http1.client_connection import ClientConnection
 from edge.http1.client_response import BadResponse, ClientResponse, ConnectError, ResponseTimeout
 from edge.http1.head import LowerNames
@@ -171,7 +172,7 @@ class Client:
         if isinstance(error, socket.gaierror):
             refused = ConnectError(f"lookup {self._place[0]}: no such host")
         elif error.errno is None or type(error).__module__ == "ssl":
-            refused = ConnectError(str(error))
+            refused = ConnectError(blamed(str(error)))
         else:
             refused = ConnectError(error.errno, error.strerror or os.strerror(error.errno))
         refused.address = self.address

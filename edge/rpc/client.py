@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge.clock import blamed
 from edge.errors import Grpc, Unavailable
 from edge.rpc.connection import Connection, Limits
 from edge.rpc.frames import H2, MAX_STREAM_ID, ConnectionFault
@@ -59,7 +60,7 @@ class Target:
                     self._checked(transport)
         except OSError as error:
             if type(error).__module__ == "ssl":
-                text = f'connection error: desc = "transport: authentication handshake failed: tls: {error}"'
+                text = f'connection error: desc = "transport: authentication handshake failed: tls: {blamed(str(error))}"'
                 raise RpcError(Grpc.UNAVAILABLE, text) from error
             cause = os.strerror(error.errno).lower() if error.errno else str(error)
             where = f"dial {network} {address}: connect: {cause}"

@@ -1,4 +1,4 @@
-"""The wall clock of a device without RTC, from outside (libfaketime): 1970, today, half an hour ahead, a day behind."""
+"""The wall clock of a device without RTC, from outside (libfaketime): 1970, today, half an hour ahead, a day behind; TLS meanwhile."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Sidecar, component
-from tests.harness_mqtt import expect, mosquitto, needs_mosquitto, watching
+from tests.authority import authority
+from tests.harness import Sidecar, component, free_port
+from tests.harness_mqtt import expect, mosquitto, needs_mosquitto, plain, watching
 
 LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 JUMPS = ("-20700d", "+0d", "+30m", "-1d")
@@ -68,3 +69,33 @@ def test_jumps_of_the_wall_clock_expire_nothing_and_drop_no_connection(tmp_path:
         finally:
             sidecar.kill()
         assert broker.log().count("as jumper") == 1
+
+
+def test_tls_waits_for_the_clock_and_says_so(tmp_path: Path) -> None:
+    signer, port = authority(), free_port()
+    for name, text in zip(("cert", "key"), signer.issue("localhost"), strict=True):
+        (tmp_path / f"{name}.pem").write_text(text)
+    tls = (f"listener {port} 127.0.0.1", f"certfile {tmp_path}/cert.pem", f"keyfile {tmp_path}/key.pem", "allow_anonymous true")
+    raw = {"url": f"mqtts://localhost:{port}", "caCert": signer.pem}
+    kinds = {"three": "pubsub.mqtt3", "five": "pubsub.mqtt5"}
+    resources = {f"{name}.yaml": component(name, kind, raw | {"consumerID": name}) for name, kind in kinds.items()}
+    with mosquitto(tmp_path, *tls) as broker, plain(broker.port) as reader:
+        reader.subscribe("#")
+        clock = WallClock(tmp_path)
+        sidecar = Sidecar(tmp_path, resources=resources, flags=["--log-level", "info"], env=clock.env).start()
+        try:
+            until(lambda: sidecar.log().count("clock-not-synced") == len(kinds))
+            told = json.loads(sidecar.call("GET", "/v1.0/metadata").json()["extended"]["edgedUnhealthy"])
+            assert all("clock-not-synced" in told[name] and "1970-0" in told[name] for name in kinds)
+            for name in kinds:
+                assert sidecar.call("POST", f"/v1.0/publish/{name}/t", b"kept").status == 204
+            clock.set("-20699d")
+            time.sleep(3)
+            assert sidecar.log().count("clock-not-synced") == len(kinds)  # told once, whatever the wrong clock says meanwhile
+            clock.set("+0d")
+            set_at = time.monotonic()
+            until(lambda: len(reader.got) == len(kinds))
+            assert time.monotonic() - set_at < 4
+            assert "edgedUnhealthy" not in sidecar.call("GET", "/v1.0/metadata").json()["extended"]
+        finally:
+            sidecar.kill()
