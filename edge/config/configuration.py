@@ -39,6 +39,14 @@ class Tracing:
     zipkin: Zipkin = Zipkin()
     otel: Otel = Otel()
 
+    @property
+    def on(self) -> bool:
+        """Trace context and baggage are handled at all: unless the rate is zero."""
+        try:
+            return float(self.sampling_rate) != 0 if self.sampling_rate else True
+        except ValueError:
+            return True
+
 
 @record
 class MetricHttp:

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from edge import eager
 from edge.errors import Grpc
 from edge.rpc.frames import DATA, END_HEADERS, END_STREAM, H2, HEADERS, head
-from edge.rpc.hpack import Field
+from edge.rpc.hpack import NO_MESSAGE, Field
 from edge.rpc.messages import PREFIX, Messages, prefix, whole
-from edge.rpc.status import CONTENT_TYPE, RpcError, metadata, trailer_fields
+from edge.rpc.status import CONTENT_TYPE, RpcError, Undecoded, metadata, trailer_fields
 from edge.rpc.stream import Stream
 
 if TYPE_CHECKING:
     from edge.rpc.server import ServerConnection
 
 log = logging.getLogger("dapr.runtime.grpc.api")
-ANSWER = ((":status", "200"), CONTENT_TYPE)
-DONE = (("grpc-status", "0"),)
+ANSWER: tuple[Field, ...] = ((":status", "200"), CONTENT_TYPE)
+DONE = (("grpc-status", "0"), NO_MESSAGE)
 INBOX_HIGH = 64 << 10  # unread bytes above which the peer gets no more credit
 
 
@@ -39,7 +39,8 @@ class Method:
 class CallHead:
     """What a call's first header block says; the same block again gives the same object. timeout: seconds, 0 = none.
 
-    context: what a front found out from the fields, for it to keep.
+    context: what a front found out from the fields, for it to keep. answer: how an answer that is under way began.
+    opening: how one begins whose handler sent nothing before it ended; a front may add to it.
     """
 
     path: str
@@ -48,6 +49,8 @@ class CallHead:
     timeout: float
     encoding: str
     length: int
+    answer: tuple[Field, ...] = ANSWER
+    opening: tuple[Field, ...] = ANSWER
     context: Any = None
 
     def metadata(self) -> list[Field]:
@@ -65,6 +68,8 @@ class CallHead:
 class Call(Stream):
     """The common part. initial, trailing: metadata that the handler adds to the answer's head and end (wire form).
 
+    late: fields of the head that are known when the handler has ended, and only sent if it sent nothing before; they replace the opening's.
+
     began: monotonic seconds, kept only where a `done` is told. received, sent: bytes of messages until now.
     span, context: what a front keeps of its trace. problem: the text of the status it failed with.
     """
@@ -77,6 +82,7 @@ class Call(Stream):
     problem = ""
     initial: Sequence[Field] = ()
     trailing: Sequence[Field] = ()
+    late: Sequence[Field] = ()
     _headers_sent = False
     _task: asyncio.Future[None] | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -151,7 +157,7 @@ class Call(Stream):
         connection.buffered += held - self._held
         self._held = held
         if connection.buffered > connection.limits.buffered:
-            raise RpcError(Grpc.RESOURCE_EXHAUSTED, "too many unfinished messages on this connection")
+            raise Undecoded(Grpc.RESOURCE_EXHAUSTED, "too many unfinished messages on this connection")
         return found
 
     # --- the answer
@@ -162,16 +168,17 @@ class Call(Stream):
         problem = error if isinstance(error, RpcError) else self.connection.service.render(error)
         self.problem = problem.message
         extra = (*self.trailing, *problem.trailers) if problem.trailers else self.trailing
+        has_head = self.initial or self.late or self.head.opening is not self.head.answer
+        if has_head and not self._headers_sent and not isinstance(error, Undecoded):
+            self._open()
         self._finish_with(trailer_fields(problem.code, problem.message, problem.details, extra), problem.code)
 
     def _finish_with(self, trailers: tuple[Field, ...], code: int) -> None:
-        if not self._headers_sent and self.initial:
-            self._send_head()
         if self._headers_sent:
             self.send_trailers(trailers)
         else:
             self._headers_sent = True
-            self.send_headers((*ANSWER, *trailers), end=True)
+            self.send_headers((*self.head.answer, *trailers), end=True)
         self._over(code)
 
     def _over(self, code: int) -> None:
@@ -182,7 +189,12 @@ class Call(Stream):
 
     def _send_head(self) -> None:
         self._headers_sent = True
-        self.send_headers((*ANSWER, *self.initial))
+        self.send_headers((*self.head.answer, *self.initial))
+
+    def _open(self) -> None:
+        """The head of an answer whose handler has ended."""
+        self._headers_sent = True
+        self.send_headers((*(self.head.answer if self.late else self.head.opening), *self.initial, *self.late))
 
 
 class UnaryCall(Call):
@@ -213,7 +225,7 @@ class UnaryCall(Call):
             return
         if self._message is None:
             broken = self._messages is not None and self._messages.unfinished >= PREFIX
-            raise RpcError(Grpc.UNKNOWN, "unexpected EOF" if broken else "EOF")
+            raise Undecoded(Grpc.UNKNOWN, "unexpected EOF" if broken else "EOF")
         self._call(self._message)
 
     def _call(self, message: bytes) -> None:
@@ -250,14 +262,14 @@ class UnaryCall(Call):
             return self.fail(RpcError(Grpc.RESOURCE_EXHAUSTED, text))
         self.sent = size - PREFIX
         room = min(connection.send_window, self.send_window, connection.max_frame)
-        if size > room or connection.paused or self.initial or self.trailing:
-            self._send_head()
+        if size > room or connection.paused or self.initial or self.late or self.trailing:
+            self._open()
             self.send_data(prefix(size - PREFIX) + message)
             return self._finish_with(trailer_fields(Grpc.OK, extra=self.trailing), Grpc.OK)
         self._headers_sent = True
         connection.send_window -= size
         constant = connection.encoder.constant
-        first, last = constant(ANSWER), constant(DONE)
+        first, last = constant(self.head.opening), constant(DONE)
         connection.send(
             b"".join((
                 head(len(first), HEADERS, END_HEADERS, self.id), first,
@@ -301,7 +313,7 @@ class StreamCall(Call):
         else:
             if not self.local_closed:
                 if not self._headers_sent:
-                    self._send_head()
+                    self._open()
                 self._finish_with(trailer_fields(Grpc.OK, extra=self.trailing), Grpc.OK)
 
     def data(self, payload: bytes, end: bool, size: int) -> None:
@@ -312,7 +324,7 @@ class StreamCall(Call):
                 self._inbox.append(message)
                 self._unread += len(message)
             if end and self._messages is not None and self._messages.unfinished:
-                raise RpcError(Grpc.UNKNOWN, "unexpected EOF")
+                raise Undecoded(Grpc.UNKNOWN, "unexpected EOF")
         except RpcError as error:
             self._broken = error
         if self._unread > INBOX_HIGH:

@@ -149,11 +149,13 @@ class Decoder:
 
 
 INDEXED = frozenset((":path", ":authority", "content-type", "te", "user-agent", "grpc-status", "grpc-accept-encoding", "dapr-api-token"))
+NO_TRACE = ("grpc-trace-bin", "AAAAAAAAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAgA")  # of a call without a trace
+NO_MESSAGE = ("grpc-message", "")
 LONGEST_INDEXED = 256
 
 
 class Encoder:
-    """Writes header blocks. Fields named in INDEXED enter the peer's table until that is full; nothing is ever evicted."""
+    """Writes header blocks. Fields named in INDEXED, and those of most answers, enter the peer's table until it is full; none leaves it."""
 
     def __init__(self) -> None:
         self._size = TABLE_SIZE
@@ -201,7 +203,7 @@ class Encoder:
     def _write_literal(self, out: bytearray, field: Field) -> None:
         name, value = field
         needed = len(name) + len(value) + OVERHEAD
-        keep = name in INDEXED and len(value) <= LONGEST_INDEXED and self._used + needed <= self._size
+        keep = (name in INDEXED or field in (NO_TRACE, NO_MESSAGE)) and len(value) <= LONGEST_INDEXED and self._used + needed <= self._size
         out += _integer(STATIC_NAMES.get(name, 0), 0x3F, 0x40) if keep else _integer(STATIC_NAMES.get(name, 0), 0x0F, 0)
         if name not in STATIC_NAMES:
             out += _string(name)

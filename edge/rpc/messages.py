@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 from edge.errors import Grpc
-from edge.rpc.status import RpcError
+from edge.rpc.status import Undecoded
 
 PREFIX = 5
 GZIP = 31  # zlib's window bits for a gzip stream
@@ -42,7 +42,7 @@ class Messages:
         return self._have
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that `data` completes. Raises RpcError: too large (grpc-go's text), or an encoding that nobody has here."""
+        """The messages that `data` completes. Raises Undecoded: too large (grpc-go's text), or an encoding that nobody has here."""
         found = []
         self._parts.append(data)
         self._have += len(data)
@@ -67,29 +67,29 @@ class Messages:
 
     def _check(self, size: int) -> None:
         if 0 < self._limit < size:
-            raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({size} vs. {self._limit})")
+            raise Undecoded(Grpc.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({size} vs. {self._limit})")
 
     def _read(self, flag: int, message: bytes) -> bytes:
         if not flag:
             return message
         if flag != 1:
-            raise RpcError(Grpc.INTERNAL, f"grpc: received unexpected payload format {flag}")
+            raise Undecoded(Grpc.INTERNAL, f"grpc: received unexpected payload format {flag}")
         if self._encoding in ("", "identity"):
-            raise RpcError(Grpc.INTERNAL, "grpc: compressed flag set with identity or empty encoding")
+            raise Undecoded(Grpc.INTERNAL, "grpc: compressed flag set with identity or empty encoding")
         if self._encoding != "gzip":
-            raise RpcError(Grpc.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{self._encoding}"')
+            raise Undecoded(Grpc.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{self._encoding}"')
         return self._unzip(message)
 
     def _unzip(self, message: bytes) -> bytes:
         if len(message) < GZIP_HEAD:
-            raise RpcError(Grpc.INTERNAL, f"{UNZIP}unexpected EOF")
+            raise Undecoded(Grpc.INTERNAL, f"{UNZIP}unexpected EOF")
         unzip = zlib.decompressobj(GZIP)
         try:
             data = unzip.decompress(message, self._limit + 1 if self._limit > 0 else 0)
         except zlib.error:
-            raise RpcError(Grpc.INTERNAL, f"{UNZIP}gzip: invalid header") from None
+            raise Undecoded(Grpc.INTERNAL, f"{UNZIP}gzip: invalid header") from None
         if 0 < self._limit < len(data):
-            raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"grpc: received message after decompression larger than max {self._limit}")
+            raise Undecoded(Grpc.RESOURCE_EXHAUSTED, f"grpc: received message after decompression larger than max {self._limit}")
         if not unzip.eof:
-            raise RpcError(Grpc.INTERNAL, f"{UNZIP}unexpected EOF")
+            raise Undecoded(Grpc.INTERNAL, f"{UNZIP}unexpected EOF")
         return data

@@ -10,22 +10,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge.errors import Grpc
-from edge.rpc.call import Call, CallHead, Method, StreamCall, StreamHandler, UnaryCall, UnaryHandler
+from edge.rpc.call import ANSWER, Call, CallHead, Method, StreamCall, StreamHandler, UnaryCall, UnaryHandler
 from edge.rpc.connection import READ_SIZE, Connection, Limits
 from edge.rpc.frames import H2, StreamFault
 from edge.rpc.hpack import Field
 from edge.rpc.messages import ENCODINGS
 from edge.rpc.request import check_fields, read_request
-from edge.rpc.status import CONTENT_TYPE, RpcError, bin_problem, parse_timeout, trailer_fields
+from edge.rpc.status import CONTENT_TYPE, RpcError, answered_with, bin_problem, parse_timeout, trailer_fields
 from edge.rpc.stream import Stream
 
 __all__ = ["Call", "Method", "Server", "Service", "StreamCall", "StreamHandler", "UnaryCall", "UnaryHandler"]
 
 log = logging.getLogger("dapr.runtime.grpc.api")
+PLAIN = ("content-type", "text/plain")
 MEMORY = 256  # header blocks remembered per connection
 LIMITS = Limits(min_ping=8.0)
-NO_CALL = ("405", "415")
-PLAIN = ("content-type", "text/plain")
 
 
 class Methods(Protocol):
@@ -96,12 +95,13 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is no call. length: of its body by content-length, -1 = not said. status: HTTP's."""
+    """Why a request is no call. length: of its body by content-length, -1 = not said. status: HTTP's. kind: content-type of the answer."""
 
     length: int
     status: str
     code: int
     message: str
+    kind: Field = CONTENT_TYPE
 
 
 class ServerConnection(Connection):
@@ -152,7 +152,7 @@ class ServerConnection(Connection):
     def _read(self, fields: Sequence[Field], stream_id: int) -> CallHead | Refusal:
         """Raises StreamFault on what is no HTTP/2 request."""
         request = read_request(fields, stream_id)
-        timeout, encoding, content = 0.0, "", ""
+        length, timeout, encoding, content, wrong = request.length, -1.0, "", "", ""
         for name, value in request.fields:
             if name == "content-type":
                 content = value
@@ -162,21 +162,26 @@ class ServerConnection(Connection):
                 try:
                     timeout = parse_timeout(value)
                 except ValueError as error:
-                    return Refusal(request.length, "400", Grpc.INTERNAL, f"malformed grpc-timeout: {error}")
-                if not timeout:
-                    return Refusal(request.length, "200", Grpc.DEADLINE_EXCEEDED, "context deadline exceeded")
-            elif name.endswith("-bin") and (wrong := bin_problem(name, value)):
-                return Refusal(request.length, "400", Grpc.INTERNAL, wrong)
+                    wrong = f"malformed grpc-timeout: {error}"
+            elif name.endswith("-bin"):
+                wrong = bin_problem(name, value) or wrong
+        kind = answered_with(content)
+        if kind is None:
+            reader = CONTENT_TYPE if request.method == "POST" else PLAIN
+            return Refusal(length, "415", Grpc.INVALID_ARGUMENT, f'invalid gRPC request content-type "{content}"', reader)
+        if wrong:
+            return Refusal(length, "400", Grpc.INTERNAL, wrong, kind)
         if request.method != "POST":
             text = f'Received a HEADERS frame with :method "{request.method}" which should be POST'
-            return Refusal(request.length, "405", Grpc.INTERNAL, text)
-        if not content.startswith("application/grpc") or content[16:17] not in ("", "+", ";"):
-            return Refusal(request.length, "415", Grpc.INVALID_ARGUMENT, f'invalid gRPC request content-type "{content}"')
+            return Refusal(length, "405", Grpc.INTERNAL, text, kind)
+        if not timeout:
+            return Refusal(length, "200", Grpc.DEADLINE_EXCEEDED, "context deadline exceeded", kind)
         if encoding not in ENCODINGS:
             text = f'grpc: Decompressor is not installed for grpc-encoding "{encoding}"'
-            return Refusal(request.length, "200", Grpc.UNIMPLEMENTED, text)
+            return Refusal(length, "200", Grpc.UNIMPLEMENTED, text, kind)
         method = self.service.methods.get(request.path) or Method(stream=self.service.unknown or unimplemented)
-        return CallHead(request.path, fields, method, timeout, encoding, request.length)
+        answer = ANSWER if kind is CONTENT_TYPE else (ANSWER[0], kind)
+        return CallHead(request.path, fields, method, max(timeout, 0.0), encoding, length, answer, answer)
 
 
 async def unimplemented(call: StreamCall) -> None:
@@ -204,8 +209,8 @@ class NotGrpc(Stream):
             return self.credit(size)
         refusal = self._refusal
         trailers = trailer_fields(refusal.code, refusal.message)
-        if refusal.status not in NO_CALL:
-            return self.send_headers(((":status", refusal.status), CONTENT_TYPE, *trailers), end=True)
-        text = refusal.message.encode("utf-8", "replace") + b"\n"  # for who is no gRPC client
+        if refusal.kind is not PLAIN:
+            return self.send_headers(((":status", refusal.status), refusal.kind, *trailers), end=True)
+        text = refusal.message.encode("utf-8", "replace") + b"\n"  # for a browser
         self.send_headers(((":status", refusal.status), PLAIN, ("content-length", str(len(text))), *trailers))
         return self.send_data(text, end=True)

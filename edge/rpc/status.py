@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from edge.errors import Grpc
-from edge.rpc.hpack import Field
+from edge.rpc.hpack import NO_MESSAGE, Field
 
 CONTENT_TYPE = ("content-type", "application/grpc")
 UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -17,6 +17,7 @@ ODD = re.compile(r"[^A-Za-z0-9+/]")
 FOREVER = 10 * 365 * 24 * 3600.0
 ENCODE = re.compile(rb"[^ -$&-~]")
 ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
+GRPC = len(CONTENT_TYPE[1])
 # what a server does not hand on as metadata; :authority, user-agent and content-type it does, as grpc-go
 RESERVED = frozenset((
     ":method", ":scheme", ":path", "te", "grpc-timeout", "grpc-encoding", "grpc-status", "grpc-message", "grpc-status-details-bin",
@@ -42,6 +43,10 @@ class RpcError(Exception):
         self.details = details
         self.trailers = tuple(trailers)
         self.headers = tuple(headers)
+
+
+class Undecoded(RpcError):
+    """The bytes that came are no message of the call: it ends with this status alone (grpc-go: at once, whatever its handler does)."""
 
 
 def name(code: int) -> str:
@@ -106,6 +111,14 @@ def format_timeout(timeout: float) -> str:
     return f"{LONGEST}H"
 
 
+def answered_with(content: str) -> Field | None:
+    """The content-type of the answer to a request with this one, whose subtype comes back; None: it is no gRPC request."""
+    kind, end, subtype = content[:GRPC], content[GRPC : GRPC + 1], content[GRPC + 1 :]
+    if kind != CONTENT_TYPE[1] or end not in ("", "+", ";"):
+        return None
+    return (CONTENT_TYPE[0], f"{kind}+{subtype}") if subtype else CONTENT_TYPE
+
+
 def metadata(fields: Iterable[Field]) -> list[Field]:
     """What the caller sent as metadata, as grpc-go shows it to a server: values of `-bin` keys still in base64."""
     return [field for field in fields if field[0] not in RESERVED]
@@ -113,9 +126,7 @@ def metadata(fields: Iterable[Field]) -> list[Field]:
 
 def trailer_fields(code: int, message: str = "", details: bytes = b"", extra: Sequence[Field] = ()) -> tuple[Field, ...]:
     """The fields that end a call."""
-    fields: list[Field] = [("grpc-status", str(code))]
-    if message:
-        fields.append(("grpc-message", encode_message(message)))
+    fields: list[Field] = [("grpc-status", str(code)), ("grpc-message", encode_message(message)) if message else NO_MESSAGE]
     if details:
         fields.append(("grpc-status-details-bin", encode_bin(details)))
     return (*fields, *extra)

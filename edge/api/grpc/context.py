@@ -11,8 +11,8 @@ from edge.errors import Grpc
 from edge.received import traceparent
 from edge.record import record
 from edge.rpc.call import CallHead
-from edge.rpc.hpack import Field
-from edge.rpc.status import RpcError, decode_bin
+from edge.rpc.hpack import NO_TRACE, Field
+from edge.rpc.status import RpcError, decode_bin, encode_bin
 
 TOKEN = "dapr-api-token"
 UNAUTHORIZED = 401
@@ -34,8 +34,8 @@ class Context:
 NO_CONTEXT = Context()
 
 
-def read(head: CallHead, token: bytes) -> Context:
-    """token: what callers must send, b"" = nothing."""
+def read(head: CallHead, token: bytes, *, traced: bool = True) -> Context:
+    """token: what callers must send, b"" = nothing. traced: baggage is read."""
     values: dict[str, str] = {}
     found: list[tuple[str, str | bytes]] = []
     for name, value in head.metadata():
@@ -45,11 +45,11 @@ def read(head: CallHead, token: bytes) -> Context:
         found.append((name, _binary(value) if name.endswith("-bin") else value))
     refused = _check_token(values.get(TOKEN), token) if token else None
     baggage = ",".join(value for name, value in found if name == "baggage" and isinstance(value, str))
-    if baggage and refused is None and (wrong := problem(baggage)):
+    if baggage and traced and refused is None and (wrong := problem(baggage)):
         refused = RpcError(Grpc.INVALID_ARGUMENT, f"invalid baggage header: {wrong}")
     parent = _from_binary(values["grpc-trace-bin"]) if "grpc-trace-bin" in values else traceparent(values.get("traceparent", ""))
     state = values.get("tracestate", "") if parent else ""
-    return Context(found, parent, state, baggage, refused, (("baggage", baggage),) if baggage else ())
+    return Context(found, parent, state, baggage, refused, (("baggage", baggage),) if baggage and traced else ())
 
 
 def _check_token(given: str | None, token: bytes) -> RpcError | None:
@@ -67,6 +67,17 @@ def _binary(value: str) -> bytes:
         return decode_bin(value)
     except ValueError:
         return value.encode()
+
+
+def trace_field(parent: str) -> Field:
+    """`grpc-trace-bin` of a valid traceparent or "", in OpenCensus' binary form."""
+    return (NO_TRACE[0], encode_bin(binary(parent))) if parent else NO_TRACE
+
+
+def binary(parent: str) -> bytes:
+    """A traceparent in OpenCensus' binary form."""
+    version, trace_id, span_id, flags = parent.split("-")
+    return bytes.fromhex(f"00{version}{trace_id}01{span_id}02{flags}")
 
 
 def _from_binary(value: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.api.grpc.call import Call, RpcError
-from edge.api.grpc.rpcs import DAPR, TASK_HUB
+from edge.api.grpc.rpcs import TRACED
 from edge.app import AppUnavailable
 from edge.blocks.invoke import InvokeFailed
 from edge.errors import Grpc
@@ -27,12 +27,12 @@ def names_app(call: Call) -> bool:
     return any(name in (CALLEE, APP_ID) for name, _ in call.metadata)
 
 
-async def forward(call: Call, wire: StreamCall) -> None:
-    """Serve the call by the app that its metadata name. Raises RpcError; texts are daprd's."""
+async def forward(call: Call, wire: StreamCall, *, traced: bool = True) -> None:
+    """Serve the call by the app that its metadata name. Raises RpcError; texts are daprd's, whose tracing says the first of two."""
     if wire.path.count("/") < 2:
         raise RpcError(Grpc.UNIMPLEMENTED, f'malformed method name: "{wire.path}"')
     if not names_app(call):
-        raise RpcError(Grpc.UNKNOWN, UNKNOWN_METHOD if wire.path.startswith((DAPR, TASK_HUB)) else NO_TARGET)
+        raise RpcError(Grpc.UNKNOWN, NO_TARGET if traced and not wire.path.startswith(TRACED) else UNKNOWN_METHOD)
     names = dict(reversed([(name, value) for name, value in call.metadata if isinstance(value, str)]))
     target = names.get(CALLEE) or names.get(APP_ID, "")
     try:

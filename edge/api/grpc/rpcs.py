@@ -5,6 +5,8 @@ from __future__ import annotations
 DAPR = "/dapr.proto.runtime.v1.Dapr/"
 TASK_HUB = "/TaskHubSidecarService/"
 HEALTH = "/grpc.health.v1.Health/"
+TRACED = ("/dapr.proto.internals.", "/dapr.proto.runtime.", TASK_HUB[:-1])  # what tells of its trace: all of these but
+INVOKE = f"{DAPR}InvokeService"
 REFLECTION = ("/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/")
 
 _WORKFLOW = ("Start", "Get", "Purge", "Terminate", "Pause", "Resume", "RaiseEvent")

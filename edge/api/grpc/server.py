@@ -21,7 +21,7 @@ from edge.errors import EdgeError, Grpc
 from edge.rpc.call import Call as WireCall
 from edge.rpc.call import Method, StreamCall, UnaryCall
 from edge.rpc.server import LIMITS, Server, Service
-from edge.rpc.status import RpcError
+from edge.rpc.status import RpcError, Undecoded
 from edge.settings import AppSettings
 from edge.telemetry.metrics import Cell, Histogram
 
@@ -39,7 +39,8 @@ STATUS = (
 def make_server(app: App, blocks: Blocks, settings: AppSettings, configuration: Configuration) -> Server:
     """The server behind an app's gRPC listener."""
     api, logging_ = configuration.api, configuration.logging.api_logging
-    face = Face(app, blocks, rpcs.allowed_paths(api.rules("allowed", "grpc"), api.rules("denied", "grpc")))
+    paths = rpcs.allowed_paths(api.rules("allowed", "grpc"), api.rules("denied", "grpc"))
+    face = Face(app, blocks, paths, traced=configuration.tracing.on)
     logged = logging_.enabled if settings.api_logging is None else settings.api_logging
     service = Service(
         face,
@@ -57,7 +58,8 @@ def make_server(app: App, blocks: Blocks, settings: AppSettings, configuration: 
 class Face:
     """Methods by path, made at their first call. paths: those of the service Dapr that are open, None = all."""
 
-    def __init__(self, app: App, blocks: Blocks, paths: frozenset[str] | None = None) -> None:
+    def __init__(self, app: App, blocks: Blocks, paths: frozenset[str] | None = None, *, traced: bool = True) -> None:
+        self._traced = traced
         self.app, self.blocks, self._paths = app, blocks, paths
         self._token = app.api_token.encode()
         self._spans = _spans(app)
@@ -68,11 +70,13 @@ class Face:
     def admit(self, wire: WireCall) -> None:
         """Read the caller's context, once per header block. Raises RpcError for a call that must not be served."""
         head = wire.head
-        found: context.Context | None = head.context
-        if found is None:
-            found = head.context = context.read(head, self._token)
         if self._paths is not None and head.path.startswith("/dapr.proto.runtime.") and head.path not in self._paths:
             raise from_http(NOT_IMPLEMENTED, "requested endpoint is not available", Grpc.UNIMPLEMENTED)
+        found: context.Context | None = head.context
+        if found is None:
+            found = head.context = context.read(head, self._token, traced=self._traced)
+            if self._traced and head.path.startswith(rpcs.TRACED) and head.path != rpcs.INVOKE and found.refused is None:
+                head.opening = (*head.answer, context.trace_field(found.traceparent))
         if found.refused is not None:
             raise found.refused
         if found.echoed:
@@ -108,13 +112,13 @@ class Face:
 
     async def proxied(self, wire: StreamCall) -> None:
         """A path that no service here has: the call is for another app."""
-        await proxy.forward(self._call(wire), wire)
+        await proxy.forward(self._call(wire), wire, traced=self._traced)
 
     async def _own_or_proxied(self, wire: StreamCall) -> None:
         """Health and reflection: ours, unless the caller names an app (daprd knows only the latter)."""
         call = self._call(wire)
         if proxy.names_app(call):
-            return await proxy.forward(call, wire)
+            return await proxy.forward(call, wire, traced=self._traced)
         module = "healthcheck" if wire.path.startswith(rpcs.HEALTH) else "reflection"
         serve: Direct | None = importlib.import_module(f"edge.api.grpc.{module}").DIRECT.get(wire.path.rpartition("/")[2])
         if serve is None:
@@ -136,7 +140,7 @@ class Face:
                     spans.asked(wire, request)
                 answer = handler(call, request)
             except DecodeError as error:
-                raise _not_protobuf("grpc: error unmarshalling request", error) from None
+                raise Undecoded(Grpc.INTERNAL, f"grpc: error unmarshalling request: {_problem(error)}") from None
             except EdgeError as error:
                 _tell(wire, call, error)
                 raise
@@ -191,12 +195,12 @@ async def _decoded(wire: StreamCall, parse: Any) -> AsyncIterator[Any]:
         try:
             message = parse(data)
         except DecodeError as error:
-            raise _not_protobuf("grpc: failed to unmarshal the received message", error) from None
+            raise Undecoded(Grpc.INTERNAL, f"grpc: failed to unmarshal the received message: {_problem(error)}") from None
         yield message
 
 
-def _not_protobuf(what: str, error: DecodeError) -> RpcError:
-    return RpcError(Grpc.INTERNAL, f"{what}: {NO_UTF8 if 'UTF-8' in str(error) else NO_WIRE_FORMAT}")
+def _problem(error: DecodeError) -> str:
+    return NO_UTF8 if "UTF-8" in str(error) else NO_WIRE_FORMAT
 
 
 def _render(app: App) -> Callable[[Exception], RpcError]:

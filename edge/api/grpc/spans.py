@@ -9,14 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from edge.api.grpc import rpcs
-from edge.api.grpc.context import Context
+from edge.api.grpc.context import Context, trace_field
 from edge.rpc.call import Call as WireCall
-from edge.rpc.call import UnaryCall
-from edge.rpc.status import encode_bin
-from edge.telemetry.spans import Span, Tracer
+from edge.telemetry.spans import Tracer
 
-INVOKE = f"{rpcs.DAPR}InvokeService"
-SERVED = ("/dapr.proto.", rpcs.TASK_HUB)
 DATABASES = {
     "GetStateRequest": ("state", "store_name"),
     "SaveStateRequest": ("state", "store_name"),
@@ -31,14 +27,9 @@ def begin(tracer: Tracer, wire: WireCall, context: Context) -> Context:
     """The call has a span from now on; the context that goes on from it."""
     start = tracer.server if wire.path.startswith(rpcs.TASK_HUB) else tracer.client
     span = wire.span = start(wire.path, context.traceparent, context.tracestate)
-    if isinstance(wire, UnaryCall) and wire.path != INVOKE and wire.path.startswith(SERVED):
-        wire.initial = (*wire.initial, ("grpc-trace-bin", encode_bin(binary(span))))
+    if wire.path != rpcs.INVOKE and wire.path.startswith(rpcs.TRACED):
+        wire.late = (trace_field(span.traceparent),)
     return replace(context, traceparent=span.traceparent, tracestate=span.state)
-
-
-def binary(span: Span) -> bytes:
-    """OpenCensus' binary trace context."""
-    return b"\0\0" + bytes.fromhex(span.trace_id) + b"\1" + bytes.fromhex(span.span_id) + b"\2" + bytes([span.flags])
 
 
 def asked(wire: WireCall, request: Any) -> None:

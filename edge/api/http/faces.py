@@ -28,7 +28,7 @@ def face(app: App, blocks: Blocks, settings: AppSettings, configuration: Configu
         pipeline=steps,
         token=app.api_token,
         allowed_origins=settings.allowed_origins,
-        traced=_traced(configuration.tracing.sampling_rate),
+        traced=configuration.tracing.on,
         api_logging=_access_log(configuration) if enabled else None,
     )
     api = configuration.api
@@ -47,11 +47,3 @@ def _access_log(configuration: Configuration) -> Callable[[Next], Next]:
 def public_face(app: App, blocks: Blocks) -> Handler:
     """The handler of the public port: no token, no CORS, no pipeline."""
     return Face(app, blocks, Router(routes.PUBLIC), FaceSettings()).handle
-
-
-def _traced(sampling_rate: str) -> bool:
-    """Tracing is off altogether when the rate is zero."""
-    try:
-        return float(sampling_rate) != 0 if sampling_rate else True
-    except ValueError:
-        return True

@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import socket
 from typing import Any
 from urllib.parse import unquote
 
-import h2.config
-import h2.connection
-import h2.events
 import pytest
 
+from tests.raw_grpc import blocks, message
 from tests.unit.edge.rpc.serving import serving
-
-Fields = dict[str, str]
 
 
 def ask(port: int, changed: dict[str, str | None], body: bytes) -> tuple[str, str, str]:
-    """HTTP status, gRPC status and message of one request. changed: fields that differ from a good one's, None = left out."""
-    fields: dict[str, str | None] = {":method": "POST", ":scheme": "http", ":authority": "x", ":path": "/t/Echo"}
-    fields |= {"content-type": "application/grpc", "te": "trailers"} | changed
-    connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8", validate_outbound_headers=False))
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as wire:
-        connection.initiate_connection()
-        connection.send_headers(1, [(name, value) for name, value in fields.items() if value is not None])
-        connection.send_data(1, body, end_stream=True)
-        wire.sendall(connection.data_to_send())
-        found: Fields = {}
-        while True:
-            data = wire.recv(65536)
-            assert data, found
-            for event in connection.receive_data(data):
-                if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
-                    found |= dict(event.headers)  # type: ignore[arg-type]
-                if isinstance(event, h2.events.StreamEnded):
-                    return found[":status"], found.get("grpc-status", ""), unquote(found.get("grpc-message", ""))
-            wire.sendall(connection.data_to_send())
-
-
-def message(data: bytes, flag: int = 0) -> bytes:
-    return bytes([flag]) + len(data).to_bytes(4, "big") + data
+    """HTTP status, gRPC status and message of one request."""
+    found = {name: value for block in blocks(port, changed, body) for name, value in block.items()}
+    return found[":status"], found.get("grpc-status", ""), unquote(found.get("grpc-message", ""))
 
 
 BAD_BIN = 'malformed binary metadata "ab!" in header "x-bin": illegal base64 data'
@@ -80,3 +55,31 @@ def test_request_is_answered_in_the_words_of_grpc_go(name: str) -> None:
         found: Any = ask(port, changed, body)
 
     assert found == expected
+
+
+KINDS = {
+    "application/grpc": "application/grpc",
+    "application/grpc+proto": "application/grpc+proto",
+    "application/grpc+": "application/grpc",
+    "application/grpc;charset=utf-8": "application/grpc+charset=utf-8",
+    "application/grpc+PROTO; x": "application/grpc+PROTO; x",
+    "Application/Grpc": "application/grpc",
+    "text/plain": "application/grpc",
+}
+
+
+@pytest.mark.parametrize("sent", KINDS)
+def test_answer_has_the_subtype_of_the_request(sent: str) -> None:
+    with serving() as (port, *_):
+        served = blocks(port, {"content-type": sent}, message(b"hi"))
+        refused = blocks(port, {"content-type": sent, "grpc-timeout": "5x"}, message(b"hi"))
+
+    assert (served[0]["content-type"], refused[0]["content-type"]) == (KINDS[sent], KINDS[sent])
+
+
+def test_status_ends_with_a_message_even_if_it_is_empty() -> None:
+    with serving() as (port, *_):
+        head, trailers = blocks(port, {}, message(b"hi"))
+
+    assert head == {":status": "200", "content-type": "application/grpc"}
+    assert trailers == {"grpc-status": "0", "grpc-message": ""}
