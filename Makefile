@@ -79,6 +79,11 @@ thermostat: $(VENV)/.ready
 irrigation: $(VENV)/.ready-test
 	@$(BIN)/python examples/irrigation/demo.py
 
+# an app behind NAT is called through an MQTT broker
+.PHONY: behind-nat
+behind-nat: $(VENV)/.ready mosquitto
+	@$(BIN)/python examples/behind-nat/demo.py
+
 # the package in a clean Debian root: installed, run, upgraded, removed, purged (needs root and debootstrap)
 .PHONY: test-deb
 test-deb: deb

@@ -26,6 +26,7 @@ CATALOG: dict[str, str] = {
     "lock.sqlite/v1": "components.lock.sqlite:Store",
     "nameresolution.consul/v1": "components.nameresolution.consul:Resolver",
     "nameresolution.mdns/v1": "components.nameresolution.mdns:Resolver",
+    "nameresolution.mqtt/v1": "components.nameresolution.mqtt:Resolver",
     "nameresolution.nameformat/v1": "components.nameresolution.nameformat:Resolver",
     "nameresolution.sqlite/v1": "components.nameresolution.sqlite:Resolver",
     "middleware.http.bearer/v1": "components.middleware.http_bearer:Middleware",

@@ -272,6 +272,23 @@ class NameResolver(Component, Protocol):
     async def resolve(self, app_id: str, namespace: str) -> Address: ...
 
 
+Answering = Callable[[bytes], Awaitable[bytes]]
+"""What a sidecar does with one call that was carried to it: bytes there, bytes back (edge/mesh/carried.py). Raises nothing."""
+
+
+@runtime_checkable
+class Carrier(Protocol):
+    """Optional for a name resolver: it carries the calls too, between sidecars that cannot reach each other."""
+
+    async def serve(self, app_id: str, namespace: str, answer: Answering) -> None:
+        """From now on calls of that app come here, each of them once. Connecting goes on behind it."""
+        ...
+
+    async def ask(self, app_id: str, namespace: str, call: bytes) -> bytes:
+        """The answer. Raises NotFound (nobody serves that app), Unavailable (nothing was sent), TimeoutError, Invalid, Closed."""
+        ...
+
+
 @runtime_checkable
 class ConfigurationStore(Component, Protocol):
     async def get(self, keys: Sequence[str], metadata: Mapping[str, str]) -> dict[str, ConfigItem]: ...

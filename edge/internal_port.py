@@ -105,7 +105,7 @@ async def serve_internal(settings: AppSettings, app: App, blocks: Blocks, mesh: 
             await port.listen(None)
         log.info("internal gRPC server is running on port %d", address.port)
         _warn_open(settings, address)
-        tasks.start(f"announce[{app.id}]", mesh.names.announce(app.id, address))
+        tasks.start(f"announce[{app.id}]", mesh.names.announce(app.id, address, mesh.served(app)))
         yield
     finally:
         await port.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -154,7 +154,7 @@ class Services:
             blocks.jobs, blocks.actors = OnDemand(attendance.jobs), OnDemand(attendance.actors)
             blocks.workflow = OnDemand(lambda: services.workflows(database, plan))
             blocks.metadata.sources = Sources(actors=attendance.status, workers=services.workers, named=lambda app: named(plan))
-            blocks.metadata.sources.notes = lambda app: notes(app, journal, database, parts)
+            blocks.metadata.sources.notes = lambda app: notes(app, journal, database, parts, mesh)
             meter(blocks)
             try:
                 yield services
@@ -222,7 +222,7 @@ class Services:
         return self.workflow.manager.engine.workers(app.id) if self.workflow is not None and self.workflow.started else 0
 
 
-def notes(app: App, journal: Journal, database: Database, parts: Parts) -> dict[str, str]:
+def notes(app: App, journal: Journal, database: Database, parts: Parts, mesh: Mesh) -> dict[str, str]:
     """What the metadata API adds to `extended`: lanes where something waits or was given up, components that cannot work, a rescue."""
     kept = [lane for part in parts.all("pubsub") if isinstance(part.component, Keeps) for lane in part.component.kept()]
     lanes = {
@@ -239,14 +239,14 @@ def notes(app: App, journal: Journal, database: Database, parts: Parts) -> dict[
         if one.pending or one.dropped or one.expired or one.dead
     }
     found = {"edgedJournal": json.dumps(lanes, separators=(",", ":"))} if lanes else {}
-    if ailing := ailments(parts.visible(app)):
+    if ailing := ailments(parts.visible(app), mesh.names.unhealthy()):
         found["edgedUnhealthy"] = json.dumps(ailing, separators=(",", ":"))
     return found | ({"edgedRescued": str(database.rescued)} if database.rescued is not None else {})
 
 
-def ailments(parts: Sequence[Part]) -> dict[str, str]:
+def ailments(parts: Sequence[Part], names: Mapping[str, str]) -> dict[str, str]:
     """Why components cannot work now, by name; one that has not tried yet is not in it."""
-    asked = {part.name: part.component.unhealthy() for part in parts if isinstance(part.component, Healthy)}
+    asked = {**names, **{part.name: part.component.unhealthy() for part in parts if isinstance(part.component, Healthy)}}
     return {name: why for name, why in asked.items() if why and not why.endswith(NOT_YET)}
 
 

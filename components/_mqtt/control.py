@@ -29,6 +29,7 @@ class Identity:
     """Who connects, and how. version: 4 = MQTT 3.1.1, 5. fallback: 3.1.1 will do for a broker that does not speak 5.
 
     keep_alive and session_expiry: seconds; session_expiry and what follows it are MQTT 5's. Their 0 = not said.
+    anew: the first connection begins a new session, the later ones go on with it.
     """
 
     broker: Broker
@@ -41,6 +42,7 @@ class Identity:
     largest_packet: int = 0
     topic_alias_maximum: int = 0
     fallback: bool = False
+    anew: bool = False
 
 
 @record
@@ -164,7 +166,7 @@ class Control:
         """Say CONNECT; the broker's answer. Raises Refused."""
         identity, options = self._identity, {}
         if identity.version == VERSION_5:
-            options = {"clean_start": identity.clean, "properties": self._connect_properties()}
+            options = {"clean_start": identity.clean or identity.anew, "properties": self._connect_properties()}
         self._client.connect(identity.broker.host, identity.broker.port, round(identity.keep_alive), **options)
         return await self._greeting
 

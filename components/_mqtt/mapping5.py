@@ -93,7 +93,7 @@ def _properties(message: Message, content_type: str, attributes: list[tuple[str,
         expiry=None if seconds is None or seconds <= 0 else max(round(seconds), 1),
         content_type=content_type,
         response_topic=_given(metadata, "responsetopic"),
-        correlation=_correlation(metadata),
+        correlation=correlation(metadata),
         user=(*attributes, *(pair for pair in _user(metadata) if pair[0] not in taken)),
     )
 
@@ -110,7 +110,8 @@ def _given(metadata: Mapping[str, str], lower: str) -> str:
     return next((value for name, value in metadata.items() if name.lower() == lower), "")
 
 
-def _correlation(metadata: Mapping[str, str]) -> bytes:
+def correlation(metadata: Mapping[str, str]) -> bytes:
+    """The correlation data that metadata name. Raises Invalid."""
     if text := _given(metadata, "correlationdata"):
         return text.encode()
     try:

@@ -14,6 +14,14 @@ from edge.model import Message
 QOS = 1
 
 
+class Nobody(Unavailable):
+    """The broker says that nobody is subscribed."""
+
+
+class Silent(Unavailable):
+    """No answer came in time."""
+
+
 class Requests:
     """The requests of one session. topic: where their answers come, of this client alone. An answer that nobody waits for is forgotten."""
 
@@ -24,7 +32,7 @@ class Requests:
         self._listens = False
 
     async def ask(self, message: Message, properties: Properties, timeout: float) -> Message:
-        """The answer. Raises Unavailable (nobody is subscribed; no answer within `timeout` seconds), Invalid, Closed."""
+        """The answer. Raises Nobody, Silent (no answer within `timeout` seconds), Unavailable, Invalid, Closed."""
         token = os.urandom(8).hex()
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[token] = answer
@@ -33,11 +41,11 @@ class Requests:
                 await self._listen()
                 asking = replace(properties, response_topic=self._topic, correlation=token.encode())
                 if not await self._session.publish(message, QOS, retain=False, properties=asking):
-                    raise Unavailable(f"nobody is subscribed to {message.topic}")
+                    raise Nobody(f"nobody is subscribed to {message.topic}")
                 return await answer
         except TimeoutError:
             trouble = self._session.unhealthy()
-            raise Unavailable(f"no answer from {message.topic} within {timeout:g} s" + (f": {trouble}" if trouble else "")) from None
+            raise Silent(f"no answer from {message.topic} within {timeout:g} s" + (f": {trouble}" if trouble else "")) from None
         finally:
             del self._waiting[token]
 
@@ -56,4 +64,4 @@ class Requests:
         """Whoever waits gets Closed."""
         for waiter in self._waiting.values():
             if not waiter.done():
-                waiter.set_exception(Closed("the binding was closed before the answer came"))
+                waiter.set_exception(Closed("closed before the answer came"))

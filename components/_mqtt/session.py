@@ -122,6 +122,11 @@ class Session:
         return f"another client seems to use the client id {self._identity.client_id} too (give one of them another consumerID)"
 
     @property
+    def connected(self) -> bool:
+        """Something can be sent now."""
+        return self._trouble is None
+
+    @property
     def version(self) -> int:
         """Of MQTT: 5, or 4 = 3.1.1 (asked for, or fallen back to)."""
         return self._identity.version
@@ -191,6 +196,7 @@ class Session:
     async def _use(self, link: Link) -> None:
         """Bring a fresh connection to work: subscriptions, then what waits to be sent."""
         self._check(link.greeting)
+        self._identity = replace(self._identity, anew=False)
         self._link = link
         self._aliases.clear()
         self._inbound.connected(session_present=link.greeting.session_present)

@@ -21,7 +21,7 @@ from edge.record import record
 from edge.resiliency import CodeError, Final, Policy, Rules, TimedOut
 
 if TYPE_CHECKING:
-    from edge.rpc.client import Channel
+    from edge.rpc.proxy import Onward
 
 URLS = ("http://", "https://")
 FORBIDDEN = 403
@@ -69,7 +69,7 @@ class Sidecars(Protocol):
 class GrpcTarget:
     """Where a gRPC call is passed on to, and the metadata it needs on that way. policy: of calls to another app's sidecar."""
 
-    channel: Channel
+    channel: Onward
     metadata: Sequence[tuple[str, str]] = ()
     policy: Policy | None = None
     local: bool = False

@@ -14,7 +14,7 @@ from typing import Any
 from edge import registry, spec
 from edge.app import AppUnavailable
 from edge.blocks.invoke import NO_HOST
-from edge.component import Context, NameResolver
+from edge.component import Answering, Carrier, Context, Healthy, NameResolver
 from edge.config.configuration import NameResolution
 from edge.errors import ComponentError
 from edge.model import Address
@@ -24,6 +24,9 @@ log = logging.getLogger("dapr.runtime")
 DEFAULT = "mdns"
 TRUE, FALSE = "true", "false"
 
+Served = tuple[str, Answering]
+"""An app's namespace, and how calls of it that are carried here are answered."""
+
 
 class Names:
     """The resolver of one daemon. lend: the component's context by its name."""
@@ -32,19 +35,19 @@ class Names:
         self._settings, self._lend = settings, lend
         self._type = f"nameresolution.{settings.component or DEFAULT}"
         self._resolver: NameResolver | None = None
-        self._own: dict[str, Address] = {}
+        self._own: dict[str, tuple[Address, Served | None]] = {}
         self._opening = asyncio.Lock()
 
-    async def announce(self, app_id: str, address: Address) -> None:
-        """Let others find an app of this daemon; a failure is logged."""
+    async def announce(self, app_id: str, address: Address, served: Served | None = None) -> None:
+        """Let others find an app of this daemon; a failure is logged. served: how calls that are carried here are answered."""
         if not self._settings.component or self._settings.component == DEFAULT:
             await after_start()  # who asks by multicast asks again; who reads a table does not
         if self._resolver is None:
-            self._own[app_id] = address
+            self._own[app_id] = address, served
             await self._open()
         elif app_id not in self._own:
-            self._own[app_id] = address
-            await self._register(self._resolver, app_id, address)
+            self._own[app_id] = address, served
+            await self._register(self._resolver, app_id)
 
     async def resolve(self, app_id: str, namespace: str) -> Address:
         """Raises AppUnavailable."""
@@ -55,6 +58,16 @@ class Names:
             return await resolver.resolve(app_id, namespace)
         except (ComponentError, OSError) as error:
             raise AppUnavailable(str(error)) from None
+
+    async def carrier(self) -> Carrier | None:
+        """What calls go by, where the resolver carries them itself."""
+        resolver = await self._open()
+        return resolver if isinstance(resolver, Carrier) else None
+
+    def unhealthy(self) -> dict[str, str]:
+        """Why names cannot be looked up now, by the resolver's type."""
+        why = self._resolver.unhealthy() if isinstance(self._resolver, Healthy) else None
+        return {self._type: why} if why else {}
 
     def forget(self, app_id: str, address: Address) -> None:
         """Nobody answers at that address any more."""
@@ -76,8 +89,8 @@ class Names:
                     log.error("error initializing name resolution %s: %s", self._type, error)
                     return None
                 log.info("Initialized name resolution to %s", self._settings.component or DEFAULT)
-                for app_id, address in self._own.items():
-                    await self._register(self._resolver, app_id, address)
+                for app_id in self._own:
+                    await self._register(self._resolver, app_id)
             return self._resolver
 
     async def _make(self) -> NameResolver:
@@ -89,9 +102,12 @@ class Names:
         await resolver.open()
         return resolver
 
-    async def _register(self, resolver: NameResolver, app_id: str, address: Address) -> None:
+    async def _register(self, resolver: NameResolver, app_id: str) -> None:
+        address, served = self._own[app_id]
         try:
             await resolver.register(app_id, address)
+            if served is not None and isinstance(resolver, Carrier):
+                await resolver.serve(app_id, *served)
         except (ComponentError, OSError) as error:
             log.error("name resolution: %s could not be announced at %s:%d: %s", app_id, address.host, address.port, error)
 

@@ -19,7 +19,7 @@ from edge.errors import Grpc
 from edge.identity.spiffe import Identity
 from edge.mesh.access import NO_VERB, AccessList
 from edge.mesh.forwarded import Origin
-from edge.mesh.names import Names
+from edge.mesh.names import Names, Served
 from edge.model import InvokeRequest, InvokeResponse
 
 if TYPE_CHECKING:
@@ -73,11 +73,16 @@ class Mesh:
 
     async def _invoke(self, app: App, app_id: str, namespace: str, request: InvokeRequest) -> InvokeResponse:
         callee = self.hosted(app_id, namespace)
-        address = None if callee is not None else await self.names.resolve(app_id, namespace)
+        carrier = None if callee is not None else await self.names.carrier()
+        address = None if callee is not None or carrier is not None else await self.names.resolve(app_id, namespace)
         request = replace(request, headers=self._origin.stamped(request.headers, app, app_id))
-        if callee is not None or address is None:
-            assert callee is not None
+        if callee is not None:
             return await self.deliver(callee, self._known_as(app), request)
+        if carrier is not None:
+            from edge.mesh import carried  # protobuf comes with the first call
+
+            return await carried.call(carrier, app, app_id, namespace, request)
+        assert address is not None
         from edge.mesh import remote  # protobuf and HTTP/2 come with the first call of another sidecar
 
         try:
@@ -114,6 +119,16 @@ class Mesh:
         except AppUnavailable as error:
             raise InvokeFailed(Grpc.INTERNAL, f"error invoking app channel: {error}") from None
 
+    def served(self, app: App) -> Served:
+        """How calls of a hosted app that a carrier brings are answered."""
+
+        async def answer(data: bytes) -> bytes:
+            from edge.mesh import carried  # protobuf comes with the first call
+
+            return await carried.answered(self, app, data)
+
+        return app.namespace, answer
+
     def admit(self, callee: App, caller: Identity | None, method: str, verb: str) -> None:
         """Raises InvokeFailed PERMISSION_DENIED when the callee's access list does not let the caller do that."""
         access = self._access(callee)
@@ -136,6 +151,10 @@ class Mesh:
         callee = self.hosted(app_id, namespace)
         if callee is not None:
             return self.hosted_target(callee, self._known_as(app), method, ids)
+        if (carrier := await self.names.carrier()) is not None:
+            from edge.mesh.carried import CarriedChannel
+
+            return GrpcTarget(CarriedChannel(carrier, app_id, namespace), ids)
         address = await self.names.resolve(app_id, namespace)
         return GrpcTarget(await self._connections().channel(app, address, app_id, namespace), ids)
 
@@ -151,9 +170,10 @@ class Mesh:
     def own_target(self, app: App) -> GrpcTarget:
         """The app itself, whatever it speaks."""
         token = ((TOKEN, app.app_token),) if app.app_token else ()
-        return GrpcTarget(self._link(app), token, local=True)
+        return GrpcTarget(self.link(app), token, local=True)
 
-    def _link(self, app: App) -> Channel:
+    def link(self, app: App) -> Channel:
+        """The connection with a hosted app, for calls of its own gRPC services."""
         found: Channel | None = self._links.get(app.id)
         if found is None:
             from edge.channel.tls import unverified

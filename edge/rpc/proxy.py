@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol, Self
 
 from edge.errors import Grpc
 from edge.resiliency import CircuitOpen, CodeError, Final, Policy, TimedOut
 from edge.rpc.call import StreamCall
-from edge.rpc.client import Channel
 from edge.rpc.hpack import Field
-from edge.rpc.reply import Refused, StreamReply
+from edge.rpc.reply import Refused
 from edge.rpc.status import RpcError
 
 OWN = frozenset(("content-type", "grpc-encoding", "grpc-accept-encoding"))
@@ -18,18 +18,38 @@ NO_RETRIES = "cannot use resiliency policies with retries on streaming RPCs"
 DRAINING = "the connection is draining"
 
 
-async def forward(call: StreamCall, channel: Channel, path: str, metadata: Sequence[Field]) -> None:
+class Passage(Protocol):
+    """The call on its way to the other server; see edge.rpc.reply.StreamReply."""
+
+    trailers: Sequence[Field]
+
+    @property
+    def over(self) -> bool: ...
+    async def send(self, message: bytes) -> None: ...
+    def half_close(self) -> None: ...
+    def give_up(self, error: Exception) -> None: ...
+    def cancel(self) -> None: ...
+    async def head(self) -> Sequence[Field]: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> bytes: ...
+
+
+class Onward(Protocol):
+    """Where calls are passed on to: a Channel, or what stands for one."""
+
+    async def stream(self, path: str, metadata: Sequence[Field] = (), timeout: float | None = None) -> Passage: ...
+
+
+async def forward(call: StreamCall, channel: Onward, path: str, metadata: Sequence[Field]) -> None:
     """Serve `call` by the same call on `channel`. Raises RpcError with the other server's status and trailers."""
     await _Passing(call).run(await channel.stream(path, metadata, call.head.timeout or None))
 
 
-async def forward_guarded(
-    call: StreamCall, channel: Channel, path: str, metadata: Sequence[Field], policy: Policy, *, stream: bool
-) -> None:
+async def forward_guarded(call: StreamCall, channel: Onward, path: str, metadata: Sequence[Field], policy: Policy, *, stream: bool) -> None:
     """The same under a policy. stream: it is about the call's beginning only, else about all of it, which may then be sent again."""
     passing = _Passing(call, replays=not stream and policy.retries)
 
-    async def begin() -> StreamReply:
+    async def begin() -> Passage:
         try:
             reply = await channel.stream(path, metadata, call.head.timeout or None)
         except RpcError as error:
@@ -69,7 +89,7 @@ class _Passing:
         self._complete = False
         self.begun = self.spent = False
 
-    async def run(self, reply: StreamReply) -> None:
+    async def run(self, reply: Passage) -> None:
         """Raises RpcError with the other server's status and trailers."""
         upward = asyncio.create_task(self._up(reply), name="rpc.proxy")
         try:
@@ -84,7 +104,7 @@ class _Passing:
             upward.cancel()
             reply.cancel()
 
-    async def _up(self, reply: StreamReply) -> None:
+    async def _up(self, reply: Passage) -> None:
         try:
             if self._kept is not None:
                 await reply.send(self._kept)
@@ -101,7 +121,7 @@ class _Passing:
             self._complete = True
             reply.half_close()
 
-    async def _down(self, reply: StreamReply) -> None:
+    async def _down(self, reply: Passage) -> None:
         head = _passed(await reply.head())
         if not reply.over:
             self._start(head)
