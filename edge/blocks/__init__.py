@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from edge.rpc.room import Room
 
 if TYPE_CHECKING:
     from edge.app import App
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 class Blocks:
     """What the fronts call, with the calling App as first argument. None: this daemon has no such block (no component needs it).
 
-    shutdown: ends an app's sidecar; the flag: at once, with exit code 1.
+    shutdown: ends an app's sidecar; the flag: at once, with exit code 1. room: for answers that gRPC callers have not read.
     """
 
     state: StateService
@@ -40,3 +42,4 @@ class Blocks:
     conversation: Any = None
     subscriptions: Any = None
     shutdown: Callable[[App, bool], None] | None = None
+    room: Room = field(default_factory=Room)

@@ -15,6 +15,7 @@ from edge.errors import Grpc
 from edge.rpc.frames import DATA, END_HEADERS, END_STREAM, H2, HEADERS, head
 from edge.rpc.hpack import NO_MESSAGE, Field
 from edge.rpc.messages import PREFIX, Messages, prefix, whole
+from edge.rpc.room import SMALL, UNKNOWN
 from edge.rpc.status import CONTENT_TYPE, RpcError, Undecoded, metadata, trailer_fields
 from edge.rpc.stream import Stream
 
@@ -24,15 +25,22 @@ if TYPE_CHECKING:
 log = logging.getLogger("dapr.runtime.grpc.api")
 ANSWER: tuple[Field, ...] = ((":status", "200"), CONTENT_TYPE)
 DONE = (("grpc-status", "0"), NO_MESSAGE)
+FORGETTING = 6  # each answer takes a 64th of the way
 INBOX_HIGH = 64 << 10  # unread bytes above which the peer gets no more credit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Method:
-    """How a path is served: one of the two is set."""
+    """How a path is served: one of the two is set. expected: bytes of its next answer, from those before."""
 
     unary: UnaryHandler | None = None
     stream: StreamHandler | None = None
+    expected: int = 0
+
+    def answered(self, size: int) -> None:
+        """An answer had this many bytes: a large one is remembered for some hundred answers."""
+        known = self.expected
+        self.expected = size if size > known or known == UNKNOWN else known - ((known - size) >> FORGETTING)
 
 
 @dataclass(slots=True)
@@ -88,6 +96,7 @@ class Call(Stream):
     _timer: asyncio.TimerHandle | None = None
     _messages: Messages | None = None
     _held = 0
+    _charged = 0
 
     def __init__(self, connection: ServerConnection, stream_id: int, call: CallHead) -> None:
         self.connection = connection
@@ -121,8 +130,11 @@ class Call(Stream):
         task = eager.start(work, self.connection.loop, self.head.path)
         if not task.done():
             self._task = task
-            if self.head.timeout:
-                self._timer = self.connection.loop.call_later(self.head.timeout, self._expire)
+            self._watch()
+
+    def _watch(self) -> None:
+        if self.head.timeout and self._timer is None:
+            self._timer = self.connection.loop.call_later(self.head.timeout, self._expire)
 
     def _expire(self) -> None:
         self._stop()
@@ -146,18 +158,32 @@ class Call(Stream):
         if self._held:
             self.connection.buffered -= self._held
             self._held = 0
+        if self._charged:
+            self.charge(0)
+
+    def _hold(self, size: int) -> None:
+        """Bytes of the request that the connection keeps. Raises Undecoded when they are too many."""
+        connection = self.connection
+        connection.buffered += size - self._held
+        self._held = size
+        if connection.buffered > connection.limits.buffered:
+            raise Undecoded(Grpc.RESOURCE_EXHAUSTED, "too many unfinished messages on this connection")
+
+    def charge(self, size: int) -> None:
+        """Room that is taken for the answer before it is there."""
+        change, self._charged = size - self._charged, size
+        self.connection.owe(change)
+
+    def resume(self) -> None:
+        """There is room for the answer."""
+        raise NotImplementedError
 
     def _feed(self, payload: bytes) -> list[bytes]:
         """The messages that `payload` completes; what stays unfinished counts on the connection. Raises RpcError."""
-        connection = self.connection
         if self._messages is None:
-            self._messages = Messages(connection.service.max_receive, self.head.encoding)
+            self._messages = Messages(self.connection.service.max_receive, self.head.encoding)
         found = self._messages.feed(payload)
-        held = self._messages.unfinished
-        connection.buffered += held - self._held
-        self._held = held
-        if connection.buffered > connection.limits.buffered:
-            raise Undecoded(Grpc.RESOURCE_EXHAUSTED, "too many unfinished messages on this connection")
+        self._hold(self._messages.unfinished)
         return found
 
     # --- the answer
@@ -201,6 +227,7 @@ class UnaryCall(Call):
     """One message in, one out."""
 
     _message: bytes | None = None
+    _kept: bytes | None = None
 
     def data(self, payload: bytes, end: bool, size: int) -> None:
         limit = self.connection.service.max_receive
@@ -229,6 +256,25 @@ class UnaryCall(Call):
         self._call(self._message)
 
     def _call(self, message: bytes) -> None:
+        expected = self.head.method.expected
+        if expected <= SMALL or self.connection.begins(self, expected):
+            self._serve(message)
+            return
+        self._kept = message
+        self._watch()
+        try:
+            self._hold(len(message))
+        except Undecoded as error:
+            self.fail(error)
+
+    def resume(self) -> None:
+        message, self._kept = self._kept, None
+        assert message is not None
+        self.connection.buffered -= self._held
+        self._held = 0
+        self._serve(message)
+
+    def _serve(self, message: bytes) -> None:
         service = self.connection.service
         self.received = len(message)
         try:
@@ -261,6 +307,9 @@ class UnaryCall(Call):
             text = f"trying to send message larger than max ({size - PREFIX} vs. {connection.service.max_send})"
             return self.fail(RpcError(Grpc.RESOURCE_EXHAUSTED, text))
         self.sent = size - PREFIX
+        method = self.head.method
+        if size > SMALL or method.expected > SMALL:
+            method.answered(size)
         room = min(connection.send_window, self.send_window, connection.max_frame)
         if size > room or connection.paused or self.initial or self.late or self.trailing:
             self._open()
@@ -294,7 +343,11 @@ class StreamCall(Call):
         self._broken: RpcError | None = None
 
     def begin(self) -> None:
-        """Start the handler."""
+        """Start the handler, or let it wait while the caller reads little of what it has asked for before."""
+        if not self.connection.unsent or self.connection.begins(self, 0):
+            self.resume()
+
+    def resume(self) -> None:
         service = self.connection.service
         try:
             if service.intercept is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge.errors import Grpc
@@ -16,6 +17,7 @@ from edge.rpc.frames import H2, StreamFault
 from edge.rpc.hpack import Field
 from edge.rpc.messages import ENCODINGS
 from edge.rpc.request import check_fields, read_request
+from edge.rpc.room import Room
 from edge.rpc.status import CONTENT_TYPE, RpcError, answered_with, bin_problem, parse_timeout, trailer_fields
 from edge.rpc.stream import Stream
 
@@ -45,6 +47,7 @@ class Service:
 
     methods: by full path. unknown: serves every other path (default: Unimplemented). intercept: refuses a call by raising.
     render: exception -> status. done: told of every ended call with its status. max_receive, max_send: bytes of a message, <= 0 none.
+    room: for unread answers; listeners may share one.
     """
 
     methods: Methods
@@ -54,6 +57,7 @@ class Service:
     done: Callable[[Call, int], None] | None = None
     max_receive: int = 4 << 20
     max_send: int = 4 << 20
+    room: Room = field(default_factory=Room)
 
 
 class Server:
@@ -115,6 +119,7 @@ class ServerConnection(Connection):
         self.peer: object = None
         self._heads: dict[bytes, CallHead | Refusal] = {}
         self._heads_of = 0
+        self._held: deque[Call] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -122,7 +127,40 @@ class ServerConnection(Connection):
         self.server.joined(self)
 
     def ended(self, error: Exception | None) -> None:
+        self._held.clear()
+        self.service.room.leave(self)
         self.server.left(self)
+
+    # --- room for answers
+    def owe(self, size: int) -> None:
+        self.unsent += size
+        self.service.room.add(size)
+
+    def begins(self, call: Call, expected: int) -> bool:
+        """There is room for the call's answer, which is now taken; else `call.resume()` comes when there is."""
+        room = self.service.room
+        if not self._held and room.admits(self.unsent, expected):
+            call.charge(expected)
+            return True
+        self._held.append(call)
+        room.wait(self)
+        return False
+
+    def resume(self) -> None:
+        """Begin the calls that there is room for."""
+        held, room = self._held, self.service.room
+        while held and not self.closed:
+            call = held[0]
+            expected = call.head.method.expected
+            if not call.local_closed and not room.admits(self.unsent, expected):
+                return
+            held.popleft()
+            if not call.local_closed:
+                call.charge(expected)
+                call.resume()
+        room.leave(self)
+
+    # --- calls
 
     def opened(self, stream_id: int, block: bytes, end: bool) -> None:
         decoder = self.decoder

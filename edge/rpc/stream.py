@@ -55,7 +55,9 @@ class Stream:
 
     def _gone(self) -> None:
         self.remote_closed = self.local_closed = True
-        self._queue, self._tail, self.queued = None, None, 0
+        queued, self._queue, self._tail, self.queued = self.queued, None, None, 0
+        if queued:
+            self.connection.owe(-queued)
         self._wake()
 
     # --- in
@@ -101,6 +103,7 @@ class Stream:
         if data:
             self._queue.append(memoryview(data))
             self.queued += size
+            connection.owe(size)
         if end:
             self._tail = ()
         self.pump()
@@ -149,6 +152,7 @@ class Stream:
         self.send_window -= size
         self.connection.send_window -= size
         self.queued -= size
+        self.connection.owe(-size)
         last = not queue and self._tail == ()
         self.connection.busy()
         self.connection.send(head(size, DATA, END_STREAM if last else 0, self.id))

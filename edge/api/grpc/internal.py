@@ -47,7 +47,7 @@ def make_internal_server(app: App, blocks: Blocks, mesh: Mesh, peer: Peer) -> Se
     """The server behind an app's internal port."""
     face = InternalFace(app, blocks, mesh, peer)
     limit = app.max_body_bytes
-    service = Service(face.methods(), unknown=face.proxied, render=render, max_receive=limit, max_send=limit)
+    service = Service(face.methods(), unknown=face.proxied, render=render, max_receive=limit, max_send=limit, room=blocks.room)
     return Server(service, LIMITS.with_header_list(4 << 20))
 
 

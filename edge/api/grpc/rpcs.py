@@ -7,6 +7,7 @@ TASK_HUB = "/TaskHubSidecarService/"
 HEALTH = "/grpc.health.v1.Health/"
 TRACED = ("/dapr.proto.internals.", "/dapr.proto.runtime.", TASK_HUB[:-1])  # what tells of its trace: all of these but
 INVOKE = f"{DAPR}InvokeService"
+READS = frozenset(("GetState", "GetBulkState", "QueryStateAlpha1", "GetActorState"))  # quick, and as large as what was stored
 REFLECTION = ("/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/")
 
 _WORKFLOW = ("Start", "Get", "Purge", "Terminate", "Pause", "Resume", "RaiseEvent")

@@ -20,6 +20,7 @@ from edge.config.configuration import Configuration
 from edge.errors import EdgeError, Grpc
 from edge.rpc.call import Call as WireCall
 from edge.rpc.call import Method, StreamCall, UnaryCall
+from edge.rpc.room import UNKNOWN
 from edge.rpc.server import LIMITS, Server, Service
 from edge.rpc.status import RpcError, Undecoded
 from edge.settings import AppSettings
@@ -50,6 +51,7 @@ def make_server(app: App, blocks: Blocks, settings: AppSettings, configuration: 
         done=_done(app, logged),
         max_receive=settings.max_body_bytes,
         max_send=settings.max_body_bytes,
+        room=blocks.room,
     )
     header_list = max(settings.read_buffer_bytes << 10, 64 << 10)  # daprd counts its KiB twice
     return Server(service, LIMITS.with_header_list(min(header_list, 16 << 20)))
@@ -103,7 +105,7 @@ class Face:
     def _load(self, module: str, name: str) -> Method | None:
         loaded = importlib.import_module(f"edge.api.grpc.{module}")
         if name in (table := getattr(loaded, "RPCS", {})):
-            return Method(unary=self._unary(*table[name]))
+            return Method(unary=self._unary(*table[name]), expected=UNKNOWN if name in rpcs.READS else 0)
         if name in (table := getattr(loaded, "STREAMS", {})):
             return Method(stream=self._stream(*table[name]))
         if name in (table := getattr(loaded, "DIRECT", {})):
