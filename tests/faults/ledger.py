@@ -25,6 +25,10 @@ class Ledger:
     def arrive(self, topic: str, number: int) -> None:
         self.arrived.setdefault(topic, []).append(number)
 
+    def answers(self) -> int:
+        """To how many calls there was one."""
+        return sum(map(len, self.accepted.values())) + sum(self.refused.values())
+
     def lost(self) -> dict[str, list[int]]:
         """What was accepted and never came."""
         found = {topic: sorted(set(numbers) - set(self.arrived.get(topic, ()))) for topic, numbers in self.accepted.items()}

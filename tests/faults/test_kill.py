@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from tests.zygote import ForkedSidecar, Zygote, zygote
 KILLS = int(os.environ.get("KILLS", "0"))
 OUT = ["before-commit", "after-commit", "before-journal-commit", "after-journal-commit", "after-puback", ""]
 IN = ["before-commit", "after-commit", "after-journal-commit", "before-inbox-put", "after-inbox-put", "after-app-answer", ""]
-LONGEST_LIFE = 0.4
+LONGEST_LIFE, LONGEST_BIRTH = 0.4, 2.0
 TOPICS = ("a", "b", "c")
 
 
@@ -45,14 +45,33 @@ async def kill_often(sidecar: ForkedSidecar, ledger: Ledger, points: Sequence[st
         point = dice.choice(points)
         sidecar.crash_at = f"{point}:{dice.randint(1, 30)}" if point else ""
         sidecar.spawn()
-        for _ in range(int(dice.uniform(0.3, 1.0) * LONGEST_LIFE / 0.02)):
-            await asyncio.sleep(0.02)
-            if sidecar.ended():
-                break
+        await born(sidecar, ledger)
+        await lived(sidecar, dice.uniform(0.3, 1.0) * LONGEST_LIFE)
         sidecar.kill()
         ledger.kills += 1
     sidecar.crash_at = ""
     sidecar.spawn()
+
+
+async def born(sidecar: ForkedSidecar, ledger: Ledger) -> None:
+    """Return when somebody had an answer: on a busy machine a life takes its time to begin."""
+    before = ledger.answers()
+    await lived(sidecar, LONGEST_BIRTH, lambda: ledger.answers() > before)
+
+
+async def lived(sidecar: ForkedSidecar, longest: float, until: Callable[[], bool] = lambda: False) -> None:
+    """Return after so many seconds, or when it killed itself, or when `until` is true."""
+    for _ in range(int(longest / 0.02)):
+        await asyncio.sleep(0.02)
+        if sidecar.ended() or until():
+            return
+
+
+async def answering(ledger: Ledger, topics: Sequence[str] = TOPICS) -> None:
+    """Something of each topic was accepted."""
+    async with asyncio.timeout(20):
+        while not all(ledger.accepted.get(topic) for topic in topics):
+            await asyncio.sleep(0.02)
 
 
 def verdict(ledger: Ledger, name: str, seed: int, sidecar: ForkedSidecar) -> None:
@@ -80,6 +99,7 @@ def test_accepted_publishes_reach_the_broker_over_kills_and_a_bad_link(mode: str
                 await stopped([wobbling])
                 link.frozen = False
                 await asyncio.sleep(0.3)
+                await answering(ledger)
                 await stopped(producers)
                 await settled(ledger, 30)
             finally:
@@ -187,6 +207,7 @@ def test_local_publishes_reach_the_app_over_kills(forge: Zygote, tmp_path: Path)
                 await kill_often(sidecar, ledger, IN, KILLS or 10, dice)
                 receiver.calm = True
                 await asyncio.sleep(0.3)
+                await answering(ledger)
                 await stopped(producers)
                 await settled(ledger, 30)
             finally:

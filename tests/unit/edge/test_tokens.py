@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from edge.api.grpc.context import read
+from edge.api.http.server import Face, FaceSettings
+from edge.app import App
+from edge.http1.messages import Headers, Request, Response
+from edge.rpc.call import CallHead, Method
 from edge.tokens import TokenError, Tokens, token, tokens
 
 SECRET = "open-sesame-7"
@@ -62,3 +68,16 @@ def test_a_file_that_is_not_there_is_an_error_not_an_open_api(tmp_path: Path) ->
 
 def test_tokens_do_not_show_themselves() -> None:
     assert repr(Tokens(SECRET, "")) == "Tokens(api=set, app=none)"
+
+
+def test_what_a_caller_sends_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+    monkeypatch.setattr("hmac.compare_digest", lambda one, other: compared.append((one, other)) or one == other)
+    face = Face(App("shop"), cast(Any, None), cast(Any, None), FaceSettings(token=SECRET, traced=False))
+
+    answer = face.handle(Request("GET", "/v1.0/metadata", Headers([("dapr-api-token", "guess")])))
+    context = read(CallHead("/m", [("dapr-api-token", "guess")], Method(), 0.0, "", -1), SECRET.encode())
+
+    assert isinstance(answer, Response) and answer.status == 401
+    assert context.refused is not None
+    assert compared == [(b"guess", SECRET.encode())] * 2

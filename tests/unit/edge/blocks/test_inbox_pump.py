@@ -73,7 +73,9 @@ def test_messages_of_a_topic_come_in_order_one_at_a_time(mode: str, tmp_path: Pa
     assert play(tmp_path, script, mode=mode) == (list(range(50)), 1)
 
 
-def test_nothing_is_written_while_the_app_answers(tmp_path: Path) -> None:
+def test_nothing_is_written_while_the_app_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.blocks.subscriptions.LOCAL_HOLD", 5.0)
+
     async def script(made: Rig) -> int:
         await publish(made, *range(20))
         return sum(lane.accepted for lane in made.journal.stats("in/"))

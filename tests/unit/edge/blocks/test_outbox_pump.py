@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge.blocks.pubsub import PublishOptions
 from edge.errors import EdgeError
 from tests.harness_mqtt import Broker, Plain, mosquitto, needs_mosquitto, plain, until
 from tests.rig import Rig, rig
@@ -46,6 +49,21 @@ async def publish_numbers(made: Rig, topic: str, numbers: range) -> None:
         await made.publish("wire", topic, str(n).encode(), rawPayload="true")
 
 
+@contextmanager
+def silent(broker: Broker) -> Iterator[None]:
+    """The broker takes what comes and answers nothing; then it is gone, and what it took with it."""
+    assert broker.process is not None
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        broker.kill()
+
+
+async def rows(made: Rig, topic: str) -> list[int]:
+    return [int(entry.message.data) for entry in await made.journal.peek(f"out/wire/{topic}", 1000)]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_messages_arrive_in_order(mode: str, tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker, plain(broker.port) as peer:
@@ -61,7 +79,9 @@ def test_messages_arrive_in_order(mode: str, tmp_path: Path) -> None:
         assert numbers(peer) == list(range(100))
 
 
-def test_nothing_is_written_while_the_broker_answers(tmp_path: Path) -> None:
+def test_nothing_is_written_while_the_broker_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.blocks.outbox_broker.HOLD", 5.0)
+
     with mosquitto(tmp_path) as broker:
 
         async def script(made: Rig) -> tuple[int, int]:
@@ -82,6 +102,51 @@ def test_journal_mode_writes_before_the_answer_and_removes_at_puback(tmp_path: P
             return sum(lane.delivered for lane in made.journal.stats("out/"))
 
         assert play(tmp_path, broker, script, durability="journal") == 10
+
+
+def test_an_answer_without_the_brokers_word_means_a_row(tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker:
+
+        async def script(made: Rig) -> list[list[int]]:
+            await connected(made)
+            with silent(broker):
+                found = []
+                for n in range(3):
+                    await publish_numbers(made, "a", range(n, n + 1))
+                    found.append(await rows(made, "a"))
+            return found
+
+        assert play(tmp_path, broker, script) == [[0], [0, 1], [0, 1, 2]]
+
+
+def test_what_waits_for_its_answer_at_the_end_gets_a_row_with_it(tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker:
+
+        async def script(made: Rig) -> list[int]:
+            await connected(made)
+            with silent(broker):
+                publishing = asyncio.gather(*(publish_numbers(made, "a", range(n, n + 1)) for n in range(3)))
+                await asyncio.sleep(0)
+                await made.outbox.close()
+                await publishing
+            return await rows(made, "a")
+
+        assert play(tmp_path, broker, script) == [0, 1, 2]
+
+
+def test_a_row_comes_behind_what_was_in_flight_before_it(tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker:
+
+        async def script(made: Rig) -> list[int]:
+            await connected(made)
+            with silent(broker):
+                first = asyncio.create_task(publish_numbers(made, "a", range(1)))
+                await asyncio.sleep(0)
+                await made.pubsub.publish(made.app, "wire", "a", b"1", PublishOptions("", {"rawPayload": "true"}, idempotency_key="k"))
+                await first
+            return await rows(made, "a")
+
+        assert play(tmp_path, broker, script) == [0, 1]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -173,6 +173,17 @@ def test_a_flipped_bit_in_a_payload_is_not_delivered(file: Path) -> None:
     assert in_life(file, take) == (set(range(COUNT)) - {150}, {"damaged": 1})
 
 
+def test_a_rescue_leaves_out_what_is_not_as_it_was_put(file: Path) -> None:
+    content = file.read_bytes()
+    overwrite(file, (content.index(b"150 xxx") + 100, b"Y"), (len(content) - 1024, os.urandom(1024)))
+
+    report, found, missing = in_life(file, look)
+
+    assert report.notes["with a wrong checksum"] == 1
+    assert 150 not in found
+    assert missing >= COUNT - len(found)
+
+
 def test_a_wal_of_another_database_is_not_rolled_forward(crashed: Path, tmp_path: Path) -> None:
     async def fill_and_copy(_: Journal, database: Database) -> None:
         await database.write(lambda tx: tx.execute(TABLE))

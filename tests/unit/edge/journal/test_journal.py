@@ -6,12 +6,13 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge.database import Database
+from edge.database import Database, Options
 from edge.errors import Full
 from edge.journal import Journal, LaneStats, Limits, Policy
 from edge.model import Message
@@ -140,6 +141,18 @@ def test_a_key_is_forgotten_after_its_time(tmp_path: Path) -> None:
         return found
 
     assert play(tmp_path, script, clock=clock) == [[1, 0, 1]]
+
+
+def test_what_is_given_back_finds_its_place(tmp_path: Path) -> None:
+    async def script(journal: Journal, _: Database) -> list[int]:
+        await journal.put(A, *numbered(1, 2, 3, 4))
+        one, two, three = journal.take_now(A, 3)
+        journal.release(three)
+        journal.release(one)
+        journal.release(two)
+        return taken(journal)
+
+    assert play(tmp_path, script) == [[1, 2, 3, 4]]
 
 
 # --- limits
@@ -276,6 +289,80 @@ def test_ttl_counts_time_up_whatever_the_wall_clock_does(tmp_path: Path) -> None
         return found
 
     assert play(tmp_path, put, restarted, clock=clock)[1] == [[1, 2, 3], [2, 3]]
+
+
+def test_what_is_in_flight_never_grows_too_old(tmp_path: Path) -> None:
+    clock = TestClock()
+
+    async def script(journal: Journal, database: Database) -> tuple[int, int, int]:
+        journal.set_limits("out/", Limits(max_age=60.0))
+        await journal.put(A, *numbered(1, 2))
+        (first,) = journal.take_now(A, 1)
+        clock.up += 70
+        journal._expire()
+        await flushed(journal, database)
+        await journal.done(first)
+        await flushed(journal, database)
+        found = stats(journal)
+        return found.expired, found.delivered, found.pending
+
+    assert play(tmp_path, script, clock=clock) == [(1, 1, 0)]
+
+
+# --- commits that fail
+def refuse(tx: sqlite3.Connection, table: str, event: str) -> None:
+    tx.execute(f"CREATE TRIGGER refused BEFORE {event} ON {table} BEGIN SELECT RAISE(ABORT, 'refused'); END")
+
+
+def test_a_dead_letter_that_cannot_be_stored_leaves_the_message_where_it_was(tmp_path: Path) -> None:
+    async def fail(journal: Journal, database: Database) -> list[int]:
+        await journal.put(A, *numbered(1))
+        (entry,) = journal.take_now(A, 1)
+        await database.write(lambda tx: refuse(tx, "journal", "INSERT"))
+        with pytest.raises(sqlite3.Error, match="refused"):
+            await journal.bury(entry, "poison")
+        found = await journal.peek(A, 10)
+        assert (stats(journal).dead, stats(journal).pending) == (0, 1)
+        return [row.seq for row in found]
+
+    async def again(journal: Journal, _: Database) -> list[int]:
+        assert stats(journal).dead == 0
+        return taken(journal)
+
+    (left, found) = play(tmp_path, fail, again)
+    assert len(left) == 1
+    assert found == [1]
+
+
+def test_rows_and_numbers_stand_or_fall_together(tmp_path: Path) -> None:
+    async def script(journal: Journal, database: Database) -> tuple[int, int]:
+        await journal.put(A, *numbered(1))
+        await database.write(lambda tx: refuse(tx, "journal_lane", "UPDATE"))
+        with pytest.raises(sqlite3.Error, match="refused"):
+            await journal.put(A, *numbered(2))
+        return len(await journal.peek(A, 10)), stats(journal).pending
+
+    assert play(tmp_path, script) == [(1, 1)]
+
+
+def test_what_could_not_be_removed_goes_with_a_later_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.journal.journal.FLUSH_AGAIN", 0.01)
+
+    async def run() -> int:
+        async with Database.open(tmp_path / "j.db", Options(busy_timeout=0.01)) as database, Journal.open(database) as journal:
+            await journal.put(A, *numbered(1))
+            with closing(sqlite3.connect(tmp_path / "j.db", isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                await journal.done(*journal.take_now(A, 1))
+                journal._on_flush()
+                while database.unhealthy() is None:
+                    await asyncio.sleep(0.002)
+            async with asyncio.timeout(5):
+                while stats(journal).pending:
+                    await asyncio.sleep(0.002)
+            return stats(journal).delivered
+
+    assert asyncio.run(run()) == 1
 
 
 # --- other processes
