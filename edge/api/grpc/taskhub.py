@@ -8,7 +8,8 @@ from typing import Any
 
 from edge.api.grpc.call import Call, RpcError, Streaming, Unary
 from edge.blocks.workflow import wire
-from edge.blocks.workflow.manager import AlreadyActive, BadRerun, Manager, NoSuchEvent, NoSuchInstance, NotEnded
+from edge.blocks.workflow.manager import AlreadyActive, Manager, NoSuchInstance, NotEnded
+from edge.blocks.workflow.rerun import BadRerun, NoSuchEvent, Rerun
 from edge.errors import Grpc
 from edge.rpc.pb import empty_pb2
 from edge.rpc.pb import orchestrator_service_pb2 as service
@@ -133,17 +134,24 @@ async def purge(call: Call, request: Any) -> Any:
     try:
         count = await manager(call).purge(call.app.id, request.instanceId, request.recursive, force)
     except NoSuchInstance as error:
-        raise RpcError(Grpc.UNKNOWN, f"failed to purge workflow state: failed to fetch workflow state: {error}") from error
+        why = f"failed to fetch workflow state: {error}" if request.recursive else error
+        raise RpcError(Grpc.UNKNOWN, f"failed to purge workflow state: {why}") from error
     except NotEnded as error:
         raise RpcError(Grpc.UNKNOWN, f"failed to purge workflow state: {error}") from error
     return service.PurgeInstancesResponse(deletedInstanceCount=count)
 
 
+def _signed(number: int) -> int:
+    return number - (1 << 32) if number >> 31 else number
+
+
 async def rerun(call: Call, request: Any) -> Any:
     new_id = request.newInstanceID if request.HasField("newInstanceID") else str(uuid.uuid4())
-    source, event = request.sourceInstanceID, request.eventID
+    source, event = request.sourceInstanceID, _signed(request.eventID)
+    child = request.newChildWorkflowInstanceID if request.HasField("newChildWorkflowInstanceID") else None
+    wanted = Rerun(source, new_id, event, request.overwriteInput, _text(request, "input"), child)
     try:
-        await manager(call).rerun(call.app.id, source, event, new_id, overwrite=request.overwriteInput, data=_text(request, "input"))
+        await manager(call).rerun(call.app.id, wanted)
     except NoSuchInstance as error:
         raise RpcError(Grpc.NOT_FOUND, f"workflow instance does not exist with ID '{source}'") from error
     except NoSuchEvent as error:

@@ -322,6 +322,19 @@ class Engine:
         self._ready.setdefault(app, {})[number] = None
         self._dispatch(app)
 
+    async def insert(self, make: Callable[[Any], tuple[turn.Turn, store.Changes]]) -> None:
+        """An instance that begins with a history: `make` creates it in the transaction and says what it sets going."""
+
+        def unit(tx: Any) -> tuple[turn.Turn, store.Changes]:
+            given, changes = make(tx)
+            self._refuse_taken_children(tx, given, changes)
+            store.commit_turn(tx, given.head.n, given.head.generation, changes)
+            return given, changes
+
+        given, changes = await self.database.write(unit)
+        self.created(given.head.app, given.head.id, given.head.n)
+        await self._after_turn(given, changes)
+
     async def reload(self, number: int) -> None:
         """Hand out the activities of an instance whose rows were made outside a turn."""
         self._queue_activities(self.database.view(lambda tx: store.activities_of(tx, number)))

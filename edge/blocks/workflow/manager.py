@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from edge.blocks.workflow import store, turn, wire
 from edge.blocks.workflow.engine import Engine
+from edge.blocks.workflow.rerun import BadRerun, Rerun, fork
 
 
 class NoSuchInstance(Exception):
@@ -31,14 +32,6 @@ class NotEnded(Exception):
 
     def __init__(self) -> None:
         super().__init__("orchestration has not yet completed")
-
-
-class NoSuchEvent(Exception):
-    """The history has no event with that id."""
-
-
-class BadRerun(Exception):
-    """The event can't be the start of a rerun."""
 
 
 def encode_event(**kind: Any) -> bytes:
@@ -189,21 +182,30 @@ class Manager:
         page = rows[:limit]
         return [row[1] for row in page], str(page[-1][0]) if len(rows) > limit else ""
 
-    async def rerun(self, app: str, source: str, event_id: int, new_id: str, *, overwrite: bool, data: str | None) -> str:
-        """A new instance with the source's history up to `event_id`, done again.
+    async def rerun(self, app: str, wanted: Rerun) -> str:
+        """A new instance with the source's history up to an event, from which all is done again.
 
         Raises NoSuchInstance, NoSuchEvent, BadRerun, AlreadyActive.
         """
+        source, new_id = wanted.source, wanted.new_id
+        if not source:
+            raise BadRerun("rerun workflow source instance ID is required")
+        if source == new_id:
+            raise BadRerun("rerun workflow instance ID must be different from the original instance ID")
         events = await self.history(app, source)
         head = await self.head(app, source)
         if head is None or head.status not in wire.TERMINAL:
             raise BadRerun(f"'{source}' is not in a terminal state")
         if head.parent_id is not None:
-            raise BadRerun(f"'{source}' is a child workflow; rerun its parent")
-        copied, again = _cut(events, event_id)
-        number = await self.engine.database.write(lambda tx: _insert_rerun(tx, app, source, new_id, copied, again, overwrite, data))
-        self.engine.created(app, new_id, number)
-        await self.engine.reload(number)
+            raise BadRerun(f"'{source}': cannot rerun from child-workflows")
+        forked = fork(events, wanted)
+
+        def insert(tx: Any) -> tuple[turn.Turn, store.Changes]:
+            if store.instance(tx, app, new_id) is not None:
+                raise AlreadyActive(f"workflow '{new_id}' has already been created")
+            return forked.insert(tx, app, new_id)
+
+        await self.engine.insert(insert)
         return new_id
 
 
@@ -216,52 +218,3 @@ def refuse_active(tx: Any, app: str, instance_id: str) -> None:
         raise AlreadyActive(f"an active workflow with ID '{instance_id}' already exists")
     if any(child.status not in wire.TERMINAL for child in store.children(tx, app, instance_id)):
         raise AlreadyActive(f"an active workflow with ID '{instance_id}' already exists: a child has not ended")
-
-
-RERUNNABLE = ("taskScheduled", "timerCreated", "childWorkflowInstanceCreated")
-
-
-def _cut(events: Sequence[Any], event_id: int) -> tuple[list[Any], Any]:
-    for index, event in enumerate(events):
-        if event.eventId == event_id and event.WhichOneof("eventType") != "executionCompleted":
-            if event.WhichOneof("eventType") not in RERUNNABLE:
-                break
-            return list(events[:index]), event
-    if any(event.eventId == event_id for event in events):
-        raise BadRerun(f"target event '{event_id}' is not an event that can be rerun")
-    raise NoSuchEvent(f"does not have history event with ID '{event_id}'")
-
-
-def _insert_rerun(tx: Any, app: str, source: str, new_id: str, copied: list[Any], again: Any, overwrite: bool, data: str | None) -> int:
-    if store.instance(tx, app, new_id) is not None:
-        raise AlreadyActive(f"workflow '{new_id}' has already been created")
-    number = store.create(tx, app, new_id, store.PENDING, int(time.time() * 1000))
-    started = next(e.executionStarted for e in copied if e.HasField("executionStarted"))
-    head = store.by_number(tx, number)
-    assert head is not None
-    given = turn.Turn(head, copied, [], [])
-    changes = store.Changes(status=wire.RUNNING, history=[e.SerializeToString() for e in copied], name=started.name)
-    _repeat(given, again, source, overwrite, data, changes)
-    store.commit_turn(tx, number, head.generation, changes)
-    return number
-
-
-def _repeat(given: turn.Turn, again: Any, source: str, overwrite: bool, data: str | None, changes: store.Changes) -> None:
-    kind = again.WhichOneof("eventType")
-    body = getattr(again, kind)
-    body.rerunParentInstanceInfo.instanceID = source
-    again.timestamp.CopyFrom(wire.now())
-    if overwrite and kind != "timerCreated":
-        body.ClearField("input")
-        if data is not None:
-            body.input.value = data
-    changes.history.append(again.SerializeToString())
-    if kind == "taskScheduled":
-        item = turn.activity_request(given, again.eventId, body)
-        target = again.router.targetAppID if again.router.HasField("targetAppID") else given.head.app
-        changes.activities.append((again.eventId, target, body.name, item.SerializeToString()))
-    elif kind == "timerCreated":
-        fired = wire.event(timerFired=wire.history.TimerFiredEvent(fireAt=body.fireAt, timerId=again.eventId))
-        changes.timers.append((wire.millis(body.fireAt), fired.SerializeToString()))
-    else:
-        raise BadRerun("a child workflow can't be rerun by itself; rerun an activity or a timer")

@@ -123,13 +123,29 @@ def _schedule_task(turn: Turn, action: Any, changes: Changes) -> None:
         scheduled.parentTraceContext.CopyFrom(own.parentTraceContext)
     event = wire.event(action.id, taskScheduled=scheduled, router=router)
     changes.history.append(event.SerializeToString())
-    item = activity_request(turn, action.id, scheduled)
+    start(turn, event, changes)
+
+
+def start(turn: Turn, event: Any, changes: Changes) -> None:
+    """What the event of an activity, a timer or a child (the last of the history, or done again) sets going."""
+    match event.WhichOneof("eventType"):
+        case "taskScheduled":
+            _start_task(turn, event, changes)
+        case "timerCreated":
+            _start_timer(event, changes)
+        case "childWorkflowInstanceCreated":
+            _start_child(turn, event, changes)
+
+
+def _start_task(turn: Turn, event: Any, changes: Changes) -> None:
+    scheduled = event.taskScheduled
+    item = _activity_request(turn, event.eventId, scheduled)
     if scheduled.historyPropagationScope:
         item.propagatedHistory.CopyFrom(_propagated(turn, changes, scheduled.historyPropagationScope))
-    changes.activities.append((action.id, _target(turn, router), task.name, item.SerializeToString()))
+    changes.activities.append((event.eventId, _target(turn, event.router), scheduled.name, item.SerializeToString()))
 
 
-def activity_request(turn: Turn, task_id: int, scheduled: Any) -> Any:
+def _activity_request(turn: Turn, task_id: int, scheduled: Any) -> Any:
     """The activity's work item."""
     item = wire.ActivityRequest(
         name=scheduled.name, taskId=task_id, taskExecutionId=scheduled.taskExecutionId, workflowInstance=wire.executionless(turn.head.id)
@@ -168,37 +184,57 @@ def _create_timer(turn: Turn, action: Any, changes: Changes) -> None:
         created.name = timer.name
     if origin := timer.WhichOneof("origin"):
         getattr(created, origin).CopyFrom(getattr(timer, origin))
-    changes.history.append(wire.event(action.id, timerCreated=created, router=_router(turn, action)).SerializeToString())
-    if timer.fireAt.seconds < wire.FAR_FUTURE:
-        fired = wire.event(timerFired=wire.history.TimerFiredEvent(fireAt=timer.fireAt, timerId=action.id))
-        changes.timers.append((wire.millis(timer.fireAt), fired.SerializeToString()))
+    event = wire.event(action.id, timerCreated=created, router=_router(turn, action))
+    changes.history.append(event.SerializeToString())
+    start(turn, event, changes)
+
+
+def _start_timer(event: Any, changes: Changes) -> None:
+    due = event.timerCreated.fireAt
+    if due.seconds < wire.FAR_FUTURE:
+        fired = wire.event(timerFired=wire.history.TimerFiredEvent(fireAt=due, timerId=event.eventId))
+        changes.timers.append((wire.millis(due), fired.SerializeToString()))
 
 
 def _create_child(turn: Turn, action: Any, changes: Changes) -> None:
     child = action.createChildWorkflow
     router = _router(turn, _inner_router(action, child))
-    child_id = child.instanceId or f"{turn.head.id}:{action.id & 0xFFFFFFFF:04x}"
+    child_id = child.instanceId or child_id_of(turn.head.id, action.id)
     created = wire.history.ChildWorkflowInstanceCreatedEvent(instanceId=child_id, name=child.name)
     if child.HasField("historyPropagationScope"):
         created.historyPropagationScope = child.historyPropagationScope
-    started = wire.history.ExecutionStartedEvent(
-        name=child.name,
-        workflowInstance=wire.orchestration.WorkflowInstance(instanceId=child_id, executionId=wire.text(str(uuid.uuid4()))),
-        parentInstance=_parent(turn, action.id),
-    )
     for field in ("version", "input"):
         if child.HasField(field):
             getattr(created, field).CopyFrom(getattr(child, field))
-            getattr(started, field).CopyFrom(getattr(child, field))
+    event = wire.event(action.id, childWorkflowInstanceCreated=created, router=router)
+    changes.history.append(event.SerializeToString())
+    start(turn, event, changes)
+
+
+def child_id_of(parent_id: str, event_id: int) -> str:
+    """The id of a child that was given none."""
+    return f"{parent_id}:{event_id & 0xFFFFFFFF:04x}"
+
+
+def _start_child(turn: Turn, event: Any, changes: Changes) -> None:
+    created = event.childWorkflowInstanceCreated
+    started = wire.history.ExecutionStartedEvent(
+        name=created.name,
+        workflowInstance=wire.orchestration.WorkflowInstance(instanceId=created.instanceId, executionId=wire.text(str(uuid.uuid4()))),
+        parentInstance=_parent(turn, event.eventId),
+    )
+    for field in ("version", "input"):
+        if created.HasField(field):
+            getattr(started, field).CopyFrom(getattr(created, field))
     own = turn.started
     if own is not None and own.HasField("parentTraceContext"):
         started.parentTraceContext.CopyFrom(own.parentTraceContext)
-    changes.history.append(wire.event(action.id, childWorkflowInstanceCreated=created, router=router).SerializeToString())
-    first = wire.event(executionStarted=started, router=router)
+    first = wire.event(executionStarted=started, router=event.router)
     propagated = None
-    if child.historyPropagationScope:
-        propagated = _propagated(turn, changes, child.historyPropagationScope).SerializeToString()
-    changes.children.append(Child(_target(turn, router), child_id, child.name, action.id, first.SerializeToString(), propagated))
+    if created.historyPropagationScope:
+        propagated = _propagated(turn, changes, created.historyPropagationScope).SerializeToString()
+    target = _target(turn, event.router)
+    changes.children.append(Child(target, created.instanceId, created.name, event.eventId, first.SerializeToString(), propagated))
 
 
 def _parent(turn: Turn, task_id: int) -> Any:

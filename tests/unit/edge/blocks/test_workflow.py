@@ -252,18 +252,3 @@ def test_fan_out_of_a_hundred_joins(tmp_path: Path) -> None:
         assert len(worker.activities) == 100
 
     run(tmp_path, scenario)
-
-
-def test_rerun_copies_history_up_to_the_event(tmp_path: Path) -> None:
-    async def scenario(manager: Manager, tasks: Tasks) -> None:
-        worker = work(manager, tasks, chain)
-        await manager.start("app", "one", "three")
-        await manager.wait_ended("app", "one")
-
-        await manager.rerun("app", "one", 2, "two", overwrite=False, data=None)
-        await manager.wait_ended("app", "two")
-
-        assert (await manager.state("app", "two")).workflowStatus == wire.COMPLETED
-        assert len(worker.activities) == 5
-
-    run(tmp_path, scenario)
