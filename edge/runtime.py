@@ -33,6 +33,7 @@ from edge.tasks import Tasks, starting
 from edge.tracing import traced
 
 log = logging.getLogger("dapr.runtime")
+RESCUED_BEFORE = 60.0
 DATABASE = Options(page_size=2048, shrink=True, private=True, rescue=True, salvager=salvager)
 
 
@@ -104,6 +105,7 @@ async def _start(
         log.info("standalone mode configured")
         log.info("app id: %s", app_id)
     database = await up.enter_async_context(Database.open(data.path / "edged.db", DATABASE))
+    database.on_damage = lambda why: _rescue_soon(database, restart, why)
     journal = await up.enter_async_context(Journal.open(database))
     up.enter_context(told(journal))
     background = await up.enter_async_context(Tasks("components"))
@@ -135,6 +137,13 @@ async def _start(
         watch = reloader.watch(lambda changed: FolderWatch(settings.resources_paths, changed, settings.hot_reload_interval))
         up.callback(watch.stop)
     return Daemon(plan, hosted, services, database, reloader)
+
+
+def _rescue_soon(database: Database, restart: asyncio.Event, why: str) -> None:
+    """A page of the file cannot be read: the next start sets it aside and saves its rows, so begin that start; not over and over."""
+    after = RESCUED_BEFORE if database.doubted else 0.0
+    log.critical("%s: %s; it is rescued by a restart within the process, in %d s", database.path, why, after)
+    asyncio.get_running_loop().call_later(after, restart.set)
 
 
 async def _discover() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from edge.database import schema
 from edge.database.connection import DEFAULTS, Options, open_reader, open_writer
-from edge.database.faults import is_busy, no_space, reserve, space_left, translate
+from edge.database.faults import Damaged, is_busy, no_space, reserve, space_left, translate
 from edge.database.idle import Caretaker
 from edge.database.writer import Job, Outcome, Settle, Unit, Writer
 from edge.eager import Prompt
@@ -40,14 +40,18 @@ class Database:
         """Goes up at each hand-over: units submitted in the same turn share a commit."""
         self.rescued: Report | None = None
         """What was done about a damaged file at the start."""
+        self.doubted = ""
+        """Why the whole file was checked at the start: somebody had met a page that cannot be read."""
+        self.on_damage: Callable[[str], None] | None = None
+        """Told once, on the loop, when a page cannot be read; the next `open` with `rescue` checks the whole file."""
         self._name = str(path)
         self._target = path if isinstance(path, str) and path.startswith("file:") else f"file:{_quoted(str(path))}"
         self._pending: list[Job] = []
         self._scanner: aiosqlite.Connection | None = None
         self._scanning = asyncio.Lock()
-        self._closed = False
+        self._closed = self._damaged = False
         self._looked, self._short = -LOOK_EVERY, False
-        self._writer = Writer(self._name, self._deliver, Caretaker(self.path, shrink=options.shrink).tend)
+        self._writer = Writer(self._name, self._deliver, Caretaker(self.path, shrink=options.shrink).tend, self._noticed)
         self._reader: Any
         self._loop: asyncio.AbstractEventLoop
         self._ended: asyncio.Future[None]
@@ -111,8 +115,32 @@ class Database:
             return open_writer(self._target, self._name, self.options)
         from edge.database import rescue
 
+        self.doubted = rescue.doubted(self.path)
         connection, self.rescued = rescue.open_sound(self._target, self._name, self.options)
         return connection
+
+    def _noticed(self, error: Damaged) -> None:
+        """In whichever thread met a page that cannot be read."""
+        if self.options.rescue and not self._damaged:
+            self._damaged = True
+            self._on_loop(self._leave_word, error)
+
+    def _leave_word(self, error: Damaged) -> None:
+        from edge.database.rescue import doubt
+
+        def tell(_: object) -> None:
+            if self.on_damage is not None:
+                self.on_damage(error.reason)
+
+        self._loop.run_in_executor(None, doubt, self.path, error.reason).add_done_callback(tell)
+
+    def _unreadable(self, error: sqlite3.Error) -> Exception:
+        """What a failed read raises: a damaged page is told to whoever can do something about it."""
+        neutral = translate(error, self._name)
+        if not isinstance(neutral, Damaged):
+            return error
+        self._noticed(neutral)
+        return neutral
 
     def _on_loop(self, call: Callable[..., None], *args: Any) -> bool:
         """False: the loop ended first, nobody waits any more."""
@@ -162,16 +190,25 @@ class Database:
 
     def read_now(self, sql: str, *args: Any) -> list[Row]:
         """Rows of a short query, read on the loop from the last committed state; for files in WAL mode, else see `read`."""
-        rows: list[Row] = self._reader.execute(sql, args).fetchall()
+        try:
+            rows: list[Row] = self._reader.execute(sql, args).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from error
         return rows
 
     def view(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """`read_now` for a function of several short queries."""
-        return query(self._reader)
+        try:
+            return query(self._reader)
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from error
 
     def row_now(self, sql: str, *args: Any) -> Row | None:
         """The first row, or None."""
-        row: Row | None = self._reader.execute(sql, args).fetchone()
+        try:
+            row: Row | None = self._reader.execute(sql, args).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from error
         return row
 
     async def read(self, sql: str, *args: Any) -> list[Row]:
@@ -193,6 +230,7 @@ class Database:
                 async with scanner.execute(sql, args) as cursor:
                     return [tuple(row) for row in await cursor.fetchall()]
             except sqlite3.Error as error:
+                self._unreadable(error)
                 raise translate(error, self._name) from error
 
     async def _open_scanner(self) -> aiosqlite.Connection:

@@ -11,7 +11,9 @@ RESERVE_BYTES = 16 << 20
 
 
 class Damaged(Unavailable):
-    """The file is no database any more, or parts of it cannot be read."""
+    """The file is no database any more, or parts of it cannot be read. reason: in SQLite's words."""
+
+    reason = ""
 
 
 class Newer(Unavailable):
@@ -58,9 +60,11 @@ def no_file(path: str) -> str:
 
 
 def damaged(path: str, reason: str) -> Damaged:
-    return Damaged(
+    error = Damaged(
         f"{path} is damaged: {reason}. It was left as it is; move it away to start empty, or see docs/reliability.md to salvage it"
     )
+    error.reason = reason
+    return error
 
 
 def no_space(path: str) -> Full:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Pages:
         certain = wal.certain(self._wal)
         self.frames = dict(frame[:2] for frame in islice(wal.frames(self._wal), None if late else certain))
         self.late = {frame[0] for frame in islice(wal.frames(self._wal), certain, None)} if late else set()
+        self.known: Callable[[int], bool] | None = None
+        """Rowids whose rows are not wanted: looking into them is what takes the time."""
         self._usable = self.size - (self._data[20] if len(self._data) >= DB_HEAD and self._data[: len(MAGIC)] == MAGIC else 0)
 
     def image(self, number: int) -> bytes:
@@ -44,10 +46,30 @@ class Pages:
             return self._wal[offset : offset + self.size]
         return self._data[(number - 1) * self.size : number * self.size] if number > 0 else b""
 
-    def rows(self) -> Iterator[tuple[int, Row]]:
-        """(rowid, values) of every cell in a table leaf that makes sense, whichever table it belongs to."""
-        count = len(self._data) // self.size
-        yield from self._rows_in((*range(1, count + 1), *(number for number in self.frames if number > count)))
+    def rows(self, *, settled: bool = False) -> Iterator[tuple[int, Row]]:
+        """(rowid, values) of every cell in a table leaf that makes sense, whichever table it belongs to.
+
+        settled: the file was closed by its own process, so a page that it lists as free holds only rows that were deleted.
+        """
+        count, free = len(self._data) // self.size, self.free() if settled else frozenset()
+        numbers = (*range(1, count + 1), *(number for number in self.frames if number > count))
+        yield from self._rows_in(number for number in numbers if number not in free)
+
+    def free(self) -> frozenset[int]:
+        """Pages of the free list; none when the list does not hold together (fileformat2 §1.5)."""
+        head = self.image(1)
+        if len(head) != self.size or not head.startswith(MAGIC):
+            return frozenset()
+        trunk, total = struct.unpack_from(">II", head, 32)
+        found: set[int] = set()
+        while trunk and trunk not in found and len(found) < total:
+            page = self.image(trunk)
+            (following, count) = struct.unpack_from(">II", page) if len(page) == self.size else (0, self.size)
+            if count > self.size // 4 - 2:
+                return frozenset()
+            found |= {trunk, *struct.unpack_from(f">{count}I", page, 8)}
+            trunk = following
+        return frozenset(found) if len(found) == total and not trunk else frozenset()
 
     def late_rows(self) -> Iterator[tuple[int, Row]]:
         """`rows` of the pages in `late`."""
@@ -91,6 +113,8 @@ class Pages:
     def _cells(self, page: bytes, number: int, kind: int) -> Iterator[tuple[int, Row]]:
         for at in self._pointers(page, _start(number), 12 if kind == INDEX_INTERIOR else 8):
             try:
+                if self.known is not None and kind == LEAF and self.known(_varint(page, _varint(page, at)[1])[0]):
+                    continue
                 yield self._cell(page, at + (4 if kind == INDEX_INTERIOR else 0), kind)
             except (ValueError, IndexError, struct.error):
                 continue

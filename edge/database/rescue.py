@@ -12,7 +12,7 @@ import os
 import sqlite3
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,8 @@ UNCLEAN_BYTES = 32 << 20
 MOST_PROBES = 2000
 APPLICATION_ID = 68
 SUFFIXES = ("", "-wal", "-shm")
+DOUBT = ".doubt"
+"""Beside the file: a page of it could not be read while it was in use, so it is checked as a whole when it is opened next."""
 
 
 @dataclass(slots=True)
@@ -59,16 +61,35 @@ def open_sound(target: str, path: str, options: Options) -> tuple[sqlite3.Connec
     _finish(file)
     began = time.monotonic()
     foreign = _set_wal_aside(file, began) if _foreign(file) else None
-    unclean = _size(_beside(file, "-wal")) > 0
-    reason = suspicious(file) or _ailing(file, unclean or foreign is not None)
+    unclean, doubt = _size(_beside(file, "-wal")) > 0, doubted(file)
+    reason = suspicious(file) or _ailing(file, unclean or foreign is not None, whole=bool(doubt))
+    if doubt and not reason:
+        log.warning("%s: %s, yet the whole file is sound now; check the disk", file, doubt)
     if not reason:
         try:
             connection = open_writer(target, path, options)
         except Damaged as error:
             reason = str(error)
         else:
+            _beside(file, DOUBT).unlink(missing_ok=True)
             return connection, _torn(connection, file, options, began) if unclean else foreign
-    return _rescue(target, file, options, reason, began)
+    found = _rescue(target, file, options, reason, began)
+    _beside(file, DOUBT).unlink(missing_ok=True)
+    return found
+
+
+def doubt(file: Path, why: str) -> None:
+    """Leave word that the whole file is to be checked when it is opened next, whatever its size."""
+    with contextlib.suppress(OSError):  # then small files are checked all the same
+        _beside(file, DOUBT).write_text(why)
+
+
+def doubted(file: Path) -> str:
+    """Why somebody left such word, "" = nobody did."""
+    try:
+        return _beside(file, DOUBT).read_text(errors="replace") or "a page could not be read"
+    except OSError:
+        return ""
 
 
 def suspicious(file: Path) -> str:
@@ -104,13 +125,15 @@ def _set_wal_aside(file: Path, began: float) -> Report:
     return _told(Report(str(file), "its WAL belongs to another database", str(folder), complete=False), folder, began)
 
 
-def _ailing(file: Path, unclean: bool) -> str:
+def _ailing(file: Path, unclean: bool, *, whole: bool = False) -> str:
     """What SQLite finds wrong. The connection only reads: one that writes would change a damaged file when it is closed."""
-    if not 0 < _size(file) <= (UNCLEAN_BYTES if unclean else CHECKED_BYTES):
+    size = _size(file)
+    if size <= 0 or (size > (UNCLEAN_BYTES if unclean else CHECKED_BYTES) and not whole):
         return ""
+    check = "integrity_check" if whole and size <= UNCLEAN_BYTES else "quick_check"
     try:
         with contextlib.closing(sqlite3.connect(f"file:{_uri(file)}?mode=ro", uri=True)) as connection:
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            (verdict,) = connection.execute(f"PRAGMA {check}(1)").fetchone()
     except sqlite3.Error as error:
         return str(error) if isinstance(translate(error, str(file)), Damaged) else ""
     return "" if verdict == "ok" else str(verdict).replace("\n", " ")
@@ -214,8 +237,15 @@ def _fill_from_pages(new: sqlite3.Connection, pages: Pages, report: Report) -> N
         if name in report.rows or _make(new, kind, name, sql, report):
             columns = new.execute("SELECT cid FROM pragma_table_info(?) WHERE pk=1 AND upper(type)='INTEGER'", (name,)).fetchone()
             rowid = -1 if columns is None else columns[0]
+            pages.known = None if columns is None else _known(new, name)
             found = (_with_rowid(row, rowid, key) for key, row in pages.tree(root))
             report.rows[name] = report.rows.get(name, 0) + _copy(new, found, name, report)
+
+
+def _known(new: sqlite3.Connection, table: str) -> Callable[[int], bool]:
+    """Whether the new file has a table's row of that rowid."""
+    sql = f'SELECT 1 FROM "{table}" WHERE rowid=?'
+    return lambda rowid: new.execute(sql, (rowid,)).fetchone() is not None
 
 
 def _with_rowid(row: tuple[object, ...], column: int, rowid: int) -> tuple[object, ...]:

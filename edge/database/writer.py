@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from edge.crash import reach
-from edge.database.faults import translate
+from edge.database.faults import Damaged, translate
 from edge.errors import ComponentError
 
 Unit = Callable[[sqlite3.Connection], Any]
@@ -57,14 +57,22 @@ class Writer:
     """Runs units; `deliver` gets the outcomes of each commit at once (called in this thread).
 
     idle: called when nothing was written for a while, again as long as it says there is more to do.
+    damaged: called when a page could not be read.
     """
 
-    def __init__(self, path: str, deliver: Callable[[list[Outcome]], None], idle: Callable[[sqlite3.Connection], bool]) -> None:
+    def __init__(
+        self,
+        path: str,
+        deliver: Callable[[list[Outcome]], None],
+        idle: Callable[[sqlite3.Connection], bool],
+        damaged: Callable[[Damaged], None],
+    ) -> None:
         self.counts = Counts()
         self.trouble: str | None = None
         self._path = path
         self._deliver = deliver
         self._idle = idle
+        self._damaged = damaged
         self._queue: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._closing = False
         self._restless = False
@@ -213,4 +221,9 @@ class Writer:
         return [(settle, None, neutral) for _, settle in jobs]
 
     def _neutral(self, error: Exception) -> Exception:
-        return translate(error, self._path) if isinstance(error, sqlite3.Error) and not isinstance(error, ComponentError) else error
+        if not isinstance(error, sqlite3.Error) or isinstance(error, ComponentError):
+            return error
+        neutral = translate(error, self._path)
+        if isinstance(neutral, Damaged):
+            self._damaged(neutral)
+        return neutral

@@ -12,6 +12,7 @@ import orjson
 
 from edge.database import schema
 from edge.database.pages import Pages
+from edge.database.rescue import doubted
 from edge.journal import rows
 
 LANE_NAME = re.compile(r"(dead/)*(outbox|(out|in)(-[a-z]+)?)/.")
@@ -36,12 +37,19 @@ def _drop_wrong(tx: sqlite3.Connection) -> int:
 def _scan(tx: sqlite3.Connection, damaged: Path) -> int:
     found = 0
     late = ((rowid, values) for rowid, values in Pages(damaged, late=True).late_rows() if not _is_bound(values))
-    for rowid, values in chain(Pages(damaged).rows(), late):
+    settled = bool(doubted(damaged)) and not _holds(Path(f"{damaged}-wal"))
+    pages = Pages(damaged)
+    pages.known = lambda seq: tx.execute("SELECT 1 FROM journal WHERE seq=?", (seq,)).fetchone() is not None
+    for rowid, values in chain(pages.rows(settled=settled), late):
         if _is_entry(values):
             found += tx.execute(rows.INSERT_MISSING, (rowid, *values[1:])).rowcount
         elif _is_lane(values):
             tx.execute(LANE_MISSING, (rowid, *values[1:]) if _sane(values) else (rowid, values[1], *NO_NUMBERS))
     return found
+
+
+def _holds(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 LANE_MISSING = "INSERT OR IGNORE INTO journal_lane VALUES(?,?,?,?,?,?,?,?,?,?,?)"

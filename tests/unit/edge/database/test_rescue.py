@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from edge.database import Database, Options
-from edge.database.rescue import Report
+from edge.database.rescue import Report, doubt
 from edge.errors import Unavailable
 from edge.journal import Journal, salvager
 from edge.journal.rows import checksum
@@ -346,6 +346,31 @@ def test_without_rescue_a_damaged_file_is_refused_as_it_is(file: Path) -> None:
     assert file.read_bytes() == b"rubbish" * 1000
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(file).execute("SELECT * FROM sqlite_schema")
+
+
+async def take_half(journal: Journal, database: Database) -> None:
+    for lane in LANES:
+        await journal.done(*journal.take_now(lane, COUNT // 6))
+
+
+def test_a_file_in_doubt_is_checked_whatever_its_size_and_its_free_pages_are_no_rows(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.database.rescue.CHECKED_BYTES", 0)
+    in_life(file, take_half)
+    size = file.stat().st_size
+    overwrite(file, (size // 1024 // 2 * 1024, b"\xa5" * 1024 * 4))
+    doubt(file, "a page could not be read")
+
+    report, found, missing = in_life(file, look)
+
+    assert report is not None and len(found) + missing == COUNT // 2
+    assert not Path(f"{file}.doubt").exists() and aside(file).stat().st_size == size
+
+
+def test_a_sound_file_in_doubt_is_used_as_it_is(file: Path) -> None:
+    doubt(file, "a page could not be read")
+
+    assert in_life(file, look) == (None, set(range(COUNT)), 0)
+    assert not Path(f"{file}.doubt").exists()
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("SEEDS", "6"))))
