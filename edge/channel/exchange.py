@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from edge.app import App, AppUnavailable
 from edge.channel.fields import Fields
 from edge.channel.gzip import is_gzip, unpacked
-from edge.http1.client import Client, ClientResponse, ClosedEarly, ConnectError, ResponseTimeout
+from edge.http1.client import BadResponse, Client, ClientResponse, ClosedEarly, ConnectError, ResponseTimeout
 from edge.http1.messages import BodyTooLarge, Headers
 from edge.telemetry.metrics import Cell, Histogram, Metrics
 
@@ -47,7 +47,7 @@ class Exchange:
         self.slots = asyncio.Semaphore(app.max_concurrency) if app.max_concurrency > 0 else None
         self._app = app
         self._tls = _tls() if scheme == "https" else None
-        self._plain: HttpClient = client or Client(app.channel_address, app.port, self._tls)
+        self._plain: HttpClient = client or Client(app.channel_address, app.port, self._tls, max_head_bytes=app.read_buffer_bytes)
         self._client = self._plain
         self._known: dict[tuple[str, str, int], tuple[Cell, Histogram, Histogram, Histogram]] = {}
         if middleware:
@@ -124,6 +124,8 @@ class Exchange:
         except ResponseTimeout:
             raise AppUnavailable(self.wording(method, target, "context deadline exceeded"), sent=True) from None
         except BodyTooLarge as error:
+            raise AppUnavailable(self.wording(method, target, str(error)), sent=True) from None
+        except BadResponse as error:
             raise AppUnavailable(self.wording(method, target, str(error)), sent=True) from None
         except (ClosedEarly, OSError):
             raise AppUnavailable(self.wording(method, target, "EOF"), sent=True) from None

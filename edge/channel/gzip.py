@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
 
+from edge.http1.client_response import BadResponse
 from edge.http1.messages import Headers
 
 
@@ -23,7 +24,7 @@ def unpacked(data: bytes) -> bytes:
 
 
 async def unpacking(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """The unpacked bytes of a gzip stream. Raises ValueError when it is damaged."""
+    """The unpacked bytes of a gzip stream. Raises BadResponse when it is damaged."""
     import zlib  # few apps compress
 
     unpacker = zlib.decompressobj(wbits=31)
@@ -34,4 +35,4 @@ async def unpacking(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         if data := unpacker.flush():
             yield data
     except zlib.error as error:
-        raise ValueError(f"gzip: {error}") from None
+        raise BadResponse(f"gzip: {error}") from None

@@ -173,10 +173,10 @@ class HttpChannel:
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         """Service invocation; a streamed answer holds the concurrency slot until it was read or closed."""
+        if request.method == "CONNECT" or (request.grpc and request.method not in VERBS):
+            raise AppUnavailable(NO_VERB if request.method else NO_EXTENSION)
         if self.app.health_check is not None and not self.app.healthy:
             raise AppUnavailable(UNHEALTHY)
-        if request.grpc and request.method not in VERBS:
-            raise AppUnavailable(NO_VERB if request.method else NO_EXTENSION)
         method = request.method if request.method in VERBS else "POST"
         target = self.target(request.path, request.query)
         head, zipping = self._invoke_head(method, request)
@@ -207,7 +207,7 @@ class HttpChannel:
             fields.append(("Traceparent", NO_TRACE))
         agent = given.get("user-agent", AGENT[1])
         head = [self._exchange.host, *([("User-Agent", agent)] if agent else ())]
-        if isinstance(request.body, bytes) and request.body:
+        if isinstance(request.body, bytes) and request.body and "transfer-encoding" not in given:
             head.append(("Content-Length", str(len(request.body))))
         elif request.length is not None and not isinstance(request.body, bytes):
             head.append(("Content-Length", str(request.length)))

@@ -156,18 +156,18 @@ class Client:
             addresses = await _resolve(host, port)
         except OSError as error:
             raise self._refused(error) from error
-        first: OSError | None = None
+        first: ConnectError | None = None
         for address in addresses:
             try:
                 return (await loop.create_connection(self._new, address, port, ssl=context, server_hostname=name))[1]
             except OSError as error:
-                first = first or error
-        raise self._refused(first or OSError(f"lookup {host}: no addresses")) from first
+                first = first or self._refused(error, f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+        raise first or self._refused(OSError(f"lookup {host}: no addresses"))
 
     def _new(self) -> ClientConnection:
         return ClientConnection(self._released, self._names, self._max_head)
 
-    def _refused(self, error: OSError) -> ConnectError:
+    def _refused(self, error: OSError, address: str = "") -> ConnectError:
         """The same failure with the address; errno only where it is the system's (TLS and resolver have numbers of their own)."""
         if isinstance(error, socket.gaierror):
             refused = ConnectError(f"lookup {self._place[0]}: no such host")
@@ -175,7 +175,7 @@ class Client:
             refused = ConnectError(blamed(str(error)))
         else:
             refused = ConnectError(error.errno, error.strerror or os.strerror(error.errno))
-        refused.address = self.address
+        refused.address = address or self.address
         return refused
 
     def _released(self, connection: ClientConnection, usable: bool) -> None:

@@ -16,6 +16,8 @@ from edge.http1.messages import Headers
 from edge.http1.reading import Reading
 from edge.http1.streams import ByteStream, ClosedEarly
 
+BROKEN = "net/http: HTTP/1.x transport connection broken: "
+
 
 class ClientConnection(Reading):
     """Idle in the pool, or busy with one request: `_answer` waits for the head, then `_body` takes what comes after.
@@ -37,7 +39,7 @@ class ClientConnection(Reading):
         self._release = release
         self._names = names
         self._max_head = max_head
-        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+        self._parser: HttpResponseParser | None = _parser(self)
         self._answer: asyncio.Future[ClientResponse] | None = None
         self._sender: asyncio.Task[None] | None = None
         self._paused = False
@@ -110,6 +112,9 @@ class ClientConnection(Reading):
             self.abort()  # an answer that nobody asked for
             return
         self.began = True
+        if self._response is None and self._head_size + len(data) > self._max_head and self._too_long(data):
+            self._fail(BadResponse(f"{BROKEN}net/http: server response headers exceeded {self._max_head} bytes; aborted"))
+            return
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -117,12 +122,10 @@ class ClientConnection(Reading):
         except HttpParserError as error:
             self._keep = False
             if not self._complete:
-                self._fail(BadResponse(f"malformed HTTP response: {error}"))
+                self._fail(self._malformed(data, error))
                 return
         if self._response is None:
             self._head_size += len(data)
-            if self._head_size > self._max_head:
-                self._fail(BadResponse(f"server response headers exceeded {self._max_head} bytes; aborted"))
         elif self._complete:
             self._deliver_whole(self._response)
         else:
@@ -196,7 +199,7 @@ class ClientConnection(Reading):
             self._body.finish()
         usable = self._keep and self._sender is None and not self._transport.is_closing()
         if self._head_only:
-            self._parser = HttpResponseParser(self)  # the old one waits for the body
+            self._parser = _parser(self)  # the old one waits for the body
         if self._sender is not None:
             self._sender.cancel()
         if usable:
@@ -207,6 +210,18 @@ class ClientConnection(Reading):
             self._transport.close()
         if answer is not None and response is not None and not answer.done():
             answer.set_result(response)  # last: who waits for it may take this connection again at once
+
+    def _malformed(self, data: bytes, error: HttpParserError) -> Exception:
+        if self._response is not None:
+            return ClosedEarly(f"malformed HTTP response: {error}")
+        from edge.http1.malformed import fault  # few answers are
+
+        return BadResponse(BROKEN + fault(data, str(error)))
+
+    def _too_long(self, data: bytes) -> bool:
+        """The head does not end, in what is here of it, before the limit."""
+        end = data.find(b"\r\n\r\n")
+        return end < 0 or self._head_size + end + 4 > self._max_head
 
     def _fail(self, error: Exception) -> None:
         """The answer will not come, or not all of it."""
@@ -247,3 +262,10 @@ class ClientConnection(Reading):
         error = None if sender.cancelled() else sender.exception()
         if isinstance(error, Exception):
             self._fail(error)
+
+
+def _parser(of: ClientConnection) -> HttpResponseParser:
+    """Bare line feeds, and a length beside chunks, are read as Go's client reads them."""
+    parser = HttpResponseParser(of)
+    parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_chunked_length=True)
+    return parser

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from typing import cast
 
 from edge.http1.answering import Answering
 from edge.http1.arriving import Arriving
 from edge.http1.bodies import Chunked, Fixed, Malformed
-from edge.http1.encode import CONTINUE, SWITCH_TO_H2
+from edge.http1.encode import CONTINUE, SWITCH_TO_H2, http_date
 from edge.http1.head import CHUNKED, Refused
 from edge.http1.hub import Hub
 from edge.http1.messages import Request
@@ -188,7 +189,7 @@ class Connection(Answering):
     def _refuse(self, refused: Refused) -> bytes:
         """Answer in the handler's place, in the words of Go's server, and close."""
         self._request, self._closing, self._linger = None, True, True
-        kind = "Content-Type: text/plain; charset=utf-8" if refused.text else "Content-Length: 0"
+        kind = "Content-Type: text/plain; charset=utf-8" if refused.text else f"Date: {http_date(int(time.time()))}\r\nContent-Length: 0"
         head = f"HTTP/1.1 {refused.status}\r\n{kind}\r\nConnection: close\r\n\r\n"
         self._writer.out.append((head + refused.text).encode())
         return b""

@@ -132,7 +132,7 @@ def _framing(headers: Headers, version: str) -> Block:
         raise Refused
     if not HOST.fullmatch(get("host", "")):
         raise Refused("400 Bad Request: malformed Host header")
-    if get("expect", "100-continue").lower() != "100-continue":
+    if get("expect") and not has_token(headers, "expect", "100-continue"):
         raise Refused("417 Expectation Failed", "")
     length, coding = get("content-length"), get("transfer-encoding")
     size = int(length) if length is not None else 0 if coding is None else _chunked(coding, version)

@@ -113,7 +113,9 @@ def forwarded(call: Call) -> list[tuple[str, str]]:
 
 def returned(answer: InvokeResponse, *, sse: bool = False, read: bool = True) -> list[tuple[str, str]]:
     """The answer's headers for the caller. sse: the caller asked for an event stream. read: a failure's body is read first."""
-    headers = list(answer.headers)
+    headers = [
+        (f"dapr-{name}" if name.lower().startswith("grpc-") else name, value) for name, value in answer.headers if name[-4:] != "-bin"
+    ]
     if sse:
         return [*(item for item in headers if item[0].lower() not in SSE_NAMES), *SSE]
     if answer.status == NOT_MODIFIED:

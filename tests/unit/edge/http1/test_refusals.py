@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -73,7 +74,15 @@ def test_a_malformed_host_is_refused(host: bytes) -> None:
 
 
 def test_an_unknown_expectation_gets_no_body() -> None:
-    refused(POST + b"Expect: gold\r\n\r\n", b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    written = exchange(POST + b"Expect: gold\r\n\r\n", hello).written
+
+    assert re.fullmatch(rb"HTTP/1.1 417 Expectation Failed\r\nDate: [^\r]+ GMT\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", written)
+
+
+def test_expectation_among_others_is_met() -> None:
+    written = exchange(POST + b"Expect: 100-continue, x\r\nContent-Length: 3\r\n\r\nabc", hello).written
+
+    assert written.startswith(b"HTTP/1.1 200 OK")
 
 
 @pytest.mark.parametrize(
