@@ -32,6 +32,8 @@ log = logging.getLogger("dapr.runtime.processor.subscription")
 DEAD_LETTER_TIMEOUT = 30.0
 FORWARD_PAUSE = 1.0
 GONE = Outcome(End.DROPPED, "dead-letter")
+NOT_SENT = {"expired": "drop", "no-route": "success"}
+"""Why the app does not get a message, and the status by which that is counted (recorded)."""
 
 Deliver = Callable[[TopicEvent], Awaitable[Delivery]]
 DeliverBulk = Callable[[BulkTopicEvent], Awaitable[dict[str, Delivery]]]
@@ -87,6 +89,7 @@ class TopicCourier:
         """Deliver one message. Raises AppUnavailable when no one is at the app's port, BreakerOpen."""
         event = await self._prepare(message, message.topic)
         if isinstance(event, Outcome):
+            self._count_not_sent(event, message.topic, bulk=False)
             return event
         span = None
         if (tracer := self._to.app.tracer) is not None:
@@ -109,6 +112,7 @@ class TopicCourier:
         for at, (message, _) in enumerate(batch):
             event = await self._prepare(message, self._to.subscription.topic)
             if isinstance(event, Outcome):
+                self._count_not_sent(event, self._to.subscription.topic, bulk=True)
                 outcomes[at] = event
             else:
                 routes.setdefault(event.path, []).append((at, event))
@@ -137,6 +141,17 @@ class TopicCourier:
         if path is None:
             return await self._drop(message, "no-route")
         return TopicEvent(self._pubsub, topic, path, received.body, event, message, self._raw)
+
+    def _count_not_sent(self, outcome: Outcome, topic: str, *, bulk: bool) -> None:
+        """A message without a row is in no lane's numbers: what its time or the rules discard shows here."""
+        metrics, status = self._to.app.metrics, NOT_SENT.get(outcome.reason)
+        if metrics is None or status is None:
+            return
+        topic = topic.removeprefix(self._to.prefix)
+        if bulk:
+            metrics.count("component_pubsub_ingress_bulk_event_count", (self._pubsub, "DROP", topic))
+        else:
+            metrics.count("component_pubsub_ingress_count", (self._pubsub, "drop", status, topic))
 
     def _matched(self, message: Message, received: Received) -> Mapping[str, Any] | str:
         """What rules look at: the event; for a raw bulk subscription the text of the message (as daprd)."""

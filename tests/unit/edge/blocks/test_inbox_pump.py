@@ -12,6 +12,7 @@ import pytest
 
 from edge.model import Rule, Subscription
 from edge.resiliency import Breaker, BreakerSettings, Policy, Retry
+from edge.telemetry.metrics import Metrics
 from tests.apps import Answer, ScriptedApp, Seen
 from tests.rig import Rig, rig
 
@@ -292,6 +293,35 @@ def test_spent_attempts_lead_to_the_dead_lane_without_a_dead_letter_topic(tmp_pa
 
     assert (count, lanes) == (3, ["dead/in/app/bus/t"])
     assert b'"n":0' in data
+
+
+RULES = {"rules": [{"match": "event.type == 'wanted'", "path": "/t"}]}
+BULK = {"enabled": True, "maxMessagesCount": 10, "maxAwaitDurationMs": 20}
+SINGLY = {("bus", "drop", "drop", "t"): [1], ("bus", "drop", "success", "t"): [1]}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("bulk", "counted"), [({}, SINGLY), ({"bulkSubscribe": BULK}, {("bus", "DROP", "t"): [2]})], ids=["single", "bulk"]
+)
+def test_what_its_time_or_the_rules_discard_is_counted(bulk: Any, counted: Any, mode: str, tmp_path: Path) -> None:
+    told = {"pubsubname": "bus", "topic": "t", "routes": RULES, **bulk}
+    event = b'{"specversion":"1.0","type":"other","source":"s","id":"%d","data":1%s}'
+
+    def numbers(made: Rig) -> list[tuple[int, dict[str, int]]]:
+        return [(lane.expired, lane.dropped) for lane in made.journal.stats("in/")]
+
+    async def script(made: Rig) -> int:
+        made.app.metrics = metrics = Metrics("app")
+        for more in (b',"expiration":"2020-01-01T00:00:00Z"', b""):
+            await made.publish("bus", "t", event % (len(more), more), "application/cloudevents+json")
+        family = "component_pubsub_ingress_bulk_event_count" if bulk else "component_pubsub_ingress_count"
+        await made.server.until(lambda: metrics.counters.get(family) == counted)
+        if mode == "journal":
+            await made.server.until(lambda: numbers(made) == [(1, {"no-route": 1})])
+        return len(made.server.on("/t"))
+
+    assert play(tmp_path, script, [told], mode=mode) == 0
 
 
 def test_dead_letter_is_the_message_unchanged(tmp_path: Path) -> None:

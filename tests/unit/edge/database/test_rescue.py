@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import sqlite3
+import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -325,6 +326,21 @@ def test_what_is_no_file_is_left_and_named(suffix: str, kind: str, tmp_path: Pat
         in_life(tmp_path / "edged.db", look)
 
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, KeyError, sqlite3.DatabaseError, OverflowError, struct.error])
+def test_a_salvager_that_stumbles_keeps_nothing_from_starting(error: type[Exception], file: Path) -> None:
+    overwrite(file, (0, os.urandom(1024)))
+
+    def stumbles(new: sqlite3.Connection, damaged: Path, complete: bool) -> dict[str, int]:
+        new.execute("CREATE TABLE half(n)")
+        raise error("what no one thought of")
+
+    report, found, _ = in_life(file, look, replace(SMALL, salvager=stumbles))
+
+    assert report.notes == {"salvage failed": 1}
+    assert aside(file).exists()
+    assert 0 not in found
 
 
 def test_a_damaged_file_that_cannot_be_set_aside_is_left(file: Path) -> None:

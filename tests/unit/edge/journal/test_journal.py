@@ -155,6 +155,28 @@ def test_what_is_given_back_finds_its_place(tmp_path: Path) -> None:
     assert play(tmp_path, script) == [[1, 2, 3, 4]]
 
 
+def test_keys_whose_time_is_over_are_removed(tmp_path: Path) -> None:
+    clock = TestClock()
+
+    async def script(journal: Journal, database: Database) -> list[Any]:
+        await journal.put(A, *numbered(1, 2), keys=("k1", "k2"), remember=10.0)
+        clock.up += 20
+        await journal.put(A, *numbered(3), keys=("k3",), remember=10.0)
+        return database.read_now("SELECT key FROM journal_seen")
+
+    assert play(tmp_path, script, clock=clock) == [[("k3",)]]
+
+
+def test_an_entry_that_waits_for_its_next_attempt_holds_up_no_other(tmp_path: Path) -> None:
+    async def script(journal: Journal, _: Database) -> list[int]:
+        await journal.put(A, *numbered(1, 2, 3))
+        (entry,) = journal.take_now(A, 1)
+        await journal.retry(entry, 3600.0, "no route")
+        return taken(journal)
+
+    assert play(tmp_path, script) == [[2, 3]]
+
+
 # --- limits
 def test_a_full_bound_refuses_and_takes_again_once_something_left(tmp_path: Path) -> None:
     async def script(journal: Journal, database: Database) -> None:
@@ -363,6 +385,20 @@ def test_what_could_not_be_removed_goes_with_a_later_commit(tmp_path: Path, monk
             return stats(journal).delivered
 
     assert asyncio.run(run()) == 1
+
+
+def test_the_reserve_of_the_disk_is_for_what_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(journal: Journal, database: Database) -> int:
+        await journal.put(A, *numbered(1))
+        monkeypatch.setattr("edge.database.database.LOOK_EVERY", 0.0)
+        monkeypatch.setattr("edge.database.database.space_left", lambda _: 1 << 10)
+        with pytest.raises(Full, match="no space left"):
+            await journal.put(A, *numbered(2))
+        await journal.done(*journal.take_now(A, 1))
+        await flushed(journal, database)
+        return stats(journal).pending
+
+    assert play(tmp_path, script) == [0]
 
 
 # --- other processes
