@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from components._mqtt import frames
+from components._mqtt.repeats import Repeats
 from components._mqtt.topics import has_wildcard, matcher
 from edge.component import Deliver
 from edge.errors import Closed
@@ -62,6 +63,7 @@ class Inbound:
         self._order: deque[Arrival] = deque()
         self._before: dict[int, Arrival] = {}
         self._second: dict[int, Arrival] = {}
+        self._repeats = Repeats()
         self._orphans: list[Arrival] = []
         self._orphanage: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -121,6 +123,10 @@ class Inbound:
             if earlier is not None and again and earlier.qos == qos and _same(earlier.message, message):
                 self._expect(earlier)
                 return
+            if qos == frames.Qos.EXACTLY_ONCE and self._repeats.again(mid, message, dup=dup):
+                self._expect(Arrival(message, mid, qos, self._count, open=0))
+                return
+            self._repeats.seen(mid, first=not dup)
         arrival = Arrival(message, mid, qos, self._count)
         self._count += 1
         self._weigh(arrival, 1)
@@ -236,7 +242,9 @@ class Inbound:
     # --- the connection
     def released(self, mid: int) -> None:
         """PUBREL: the broker will not send that QoS 2 message again; also answered for one that we never knew (it was before a restart)."""
-        self._second.pop(mid, None)
+        arrival = self._second.pop(mid, None)
+        if arrival is not None:
+            self._repeats.released(mid, arrival.message)
         self._acknowledge(frames.PUBCOMP, mid)
 
     def connected(self, *, session_present: bool) -> None:
@@ -244,6 +252,7 @@ class Inbound:
         if not session_present:
             self._before.clear()
             self._second.clear()
+            self._repeats.forget()
         self._holding = False
 
     def lost(self) -> None:
