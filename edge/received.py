@@ -20,6 +20,7 @@ from edge.record import record
 
 BULK_TYPE = "com.dapr.event.sent.bulk"
 NO_TRACE = "00-00000000000000000000000000000000-0000000000000000-00"
+NEVER_SET = 315532800.0  # 1980: a clock without battery begins in 1970
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([.,]\d+)?(Z|[+-]\d\d:\d\d)")
 TRACEPARENT = re.compile(r"([0-9a-fA-F]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-fA-F]{2}(?:[0-9a-fA-F]{2})*)(-.*)?")
 MAX_TRACE_VERSION = 254
@@ -119,14 +120,23 @@ def _with_trace(event: dict[str, Any], metadata: Mapping[str, str]) -> dict[str,
 
 
 def expired(event: Mapping[str, Any], now: float) -> bool:
-    """The event's `expiration` (RFC 3339) lies before `now` (epoch seconds); one that can't be read never expires."""
-    text = event.get("expiration")
+    """The event's `expiration` (RFC 3339) lies before `now` (epoch seconds); one that can't be read never expires.
+
+    Nor does one from a device whose clock had never been set (`time` before NEVER_SET): it says nothing to a clock that has.
+    """
+    end, begin = _epoch(event.get("expiration")), _epoch(event.get("time"))
+    if end is None or end >= now:
+        return False
+    return begin is None or not begin < NEVER_SET <= now
+
+
+def _epoch(text: object) -> float | None:
     if not isinstance(text, str) or not RFC3339.fullmatch(text):
-        return False
+        return None
     try:
-        return datetime.fromisoformat(text.replace(",", ".")).timestamp() < now
+        return datetime.fromisoformat(text.replace(",", ".")).timestamp()
     except ValueError:
-        return False
+        return None
 
 
 def trace_header(event: Mapping[str, Any]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,10 @@ def test_jumps_of_the_wall_clock_expire_nothing_and_drop_no_connection(tmp_path:
                 events = [json.loads(message.payload) for message in watcher.got]
             assert [int(event["data"]) for event in events] == list(range(2 * len(JUMPS)))
             assert [event["time"][:2] for event in events] == ["19", "20", "20", "20"] * 2
+            yesterday = datetime.now(UTC) - timedelta(days=1)  # by which clock the first four were sent
+            # (the very first was with the MQTT client already, waiting for the connection)
+            left = [(datetime.fromisoformat(event["expiration"]) - yesterday).total_seconds() for event in events[1 : len(JUMPS)]]
+            assert all(90 < one < 122 for one in left), left
             assert "expired" not in sidecar.log()
         finally:
             sidecar.kill()

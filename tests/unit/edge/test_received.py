@@ -84,6 +84,20 @@ def test_event_expires_by_its_expiration(expiration: object, gone: bool) -> None
 
 
 @pytest.mark.parametrize(
+    ("begin", "now", "gone"),
+    [
+        ("1970-01-01T00:00:10Z", 1_700_000_000.0, False),
+        ("1970-01-01T00:00:10Z", 100.0, True),
+        ("1970-01-01T00:00:10Z", 50.0, False),
+        ("1999-01-01T00:00:10Z", 1_700_000_000.0, True),
+        ("no time", 1_700_000_000.0, True),
+    ],
+)
+def test_an_expiration_by_a_clock_that_was_never_set_says_nothing_to_one_that_was(begin: str, now: float, gone: bool) -> None:
+    assert expired({"time": begin, "expiration": "1970-01-01T00:01:10Z"}, now) is gone
+
+
+@pytest.mark.parametrize(
     ("event", "header"),
     [
         ({"traceparent": PARENT}, PARENT),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from edge.journal.entry import Entry
@@ -28,3 +31,31 @@ def test_what_has_no_end_stays_as_it_is(metadata: dict[str, str]) -> None:
     entry = Entry(1, "out/p/t", Message("t", b"x", metadata), enqueued=100.0)
     assert aged(entry, 9999.0) is entry.message
     assert not outlived(entry, 9999.0)
+
+
+def written(begin: datetime, life: float) -> bytes:
+    """An event as edged writes it by a clock that says `begin`."""
+    end = (begin + timedelta(seconds=life)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return b'{"data":"\\"expiration\\":","expiration":"%b","time":"%b"}' % (end.encode(), begin.isoformat().encode())
+
+
+@pytest.mark.parametrize(("behind", "changed"), [(56 * 365 * 86400, True), (-1800, True), (86400, True), (0, False), (1, False)])
+def test_an_event_expires_by_the_clock_that_is_right_when_it_is_sent(behind: float, changed: bool) -> None:
+    now = datetime.now(UTC)
+    data = written(now - timedelta(seconds=behind + 20), 60)
+
+    sent = aged(Entry(1, "out/a/t", Message("t", data, {"ttlInSeconds": "60"}), enqueued=100.0), 120.0).data
+
+    end = datetime.fromisoformat(json.loads(sent)["expiration"])
+    assert (sent != data) is changed
+    assert abs((end - now).total_seconds() - 40) < 3
+    assert json.loads(sent) | {"expiration": ""} == json.loads(data) | {"expiration": ""}
+
+
+def test_an_expiration_that_is_somebody_else_s_stays() -> None:
+    for data in (
+        b'{"expiration":"1970-01-01T00:00:00Z","time":"2020-01-01T00:00:00Z"}',
+        b'"expiration":"x"',
+        b'{"expiration":"1970-01-01T00:00:00Z"}',
+    ):
+        assert aged(Entry(1, "out/a/t", Message("t", data, {"ttlInSeconds": "60"}), enqueued=100.0), 120.0).data == data
