@@ -261,6 +261,15 @@ class OutputBinding(Component, Protocol):
 
 
 @runtime_checkable
+class Ready(Protocol):
+    """Optional for an output binding whose `create` waits while its server is away."""
+
+    def ready(self) -> bool:
+        """False: it would wait now, so what comes is kept by the journal, within its limits."""
+        ...
+
+
+@runtime_checkable
 class SecretStore(Component, Protocol):
     async def get(self, name: str, metadata: Mapping[str, str]) -> dict[str, str]: ...
     async def get_all(self, metadata: Mapping[str, str]) -> dict[str, dict[str, str]]: ...

@@ -80,6 +80,11 @@ class Binding:
     def unhealthy(self) -> str | None:
         return next((trouble for session in self._sessions.values() if (trouble := session.unhealthy())), None)
 
+    def ready(self) -> bool:
+        """See edge.component.Ready. The session that writes begins with the first message."""
+        session = self._sessions.get("producer")
+        return session is None or session.connected
+
     async def _session(self, role: str) -> Session:
         if self._closed:
             raise Closed("the binding is closed")

@@ -22,7 +22,7 @@ from edge.blocks.pubsub import Outbox
 from edge.blocks.retries import Attempts, BreakerOpen, PolicyOf, no_policy
 from edge.blocks.traced import binding
 from edge.component import Replies, Unsubscribe
-from edge.errors import ComponentError, EdgeError, Unavailable
+from edge.errors import ComponentError, EdgeError, Full, Grpc, Unavailable
 from edge.goscanner import JsonError
 from edge.journal import Journal
 from edge.journal.keeping import keeping
@@ -60,6 +60,8 @@ class OutputBindings:
                 await self._accept(part, data, metadata)
                 return None
             return await self._invoke(app, part, operation, data, metadata)
+        except Full as error:
+            raise _full(name, error) from error
         except ComponentError as error:
             raise _refused(name, str(error), getattr(error, "metadata", {})) from error
 
@@ -299,3 +301,9 @@ def _has_direction(part: Part, direction: str) -> bool:
 def _refused(name: str, error: str, metadata: Mapping[str, str] | None = None) -> EdgeError:
     headers = tuple((f"metadata.{key}", value) for key, value in (metadata or {}).items())
     return EdgeError(errors.OUTPUT_BINDING, headers=headers, name=name, error=error)
+
+
+def _full(name: str, error: Full) -> EdgeError:
+    """As of a publish: nothing was stored, it may be tried again soon."""
+    again = (("Retry-After", "1"),)
+    return EdgeError(errors.OUTPUT_BINDING, http=507, grpc=Grpc.RESOURCE_EXHAUSTED, headers=again, name=name, error=error)

@@ -10,7 +10,8 @@ from typing import Self
 from edge.app import Part
 from edge.blocks.outbox_broker import Broker
 from edge.blocks.pressure import Pressure
-from edge.component import OutputBinding
+from edge.component import OutputBinding, Ready
+from edge.errors import Unavailable
 from edge.journal import REMEMBER, Journal
 from edge.model import Message
 from edge.tasks import Tasks
@@ -51,7 +52,7 @@ class OutboxPump:
 
     def _add(self, part: Part) -> Broker:
         binding = part.kind == "bindings"
-        target = BindingSink(part.component) if binding else part.component
+        target = sink(part.component) if binding else part.component
         prefix = f"out-binding/{part.name}/" if binding else f"out/{part.name}/"
         broker = self._brokers[part.kind, part.name] = Broker(part, prefix, target, self._journal, self._tasks)
         return broker
@@ -82,3 +83,21 @@ class BindingSink:
 
     async def publish(self, message: Message) -> None:
         await self._binding.invoke("create", message.data, message.metadata)
+
+
+class ReadySink(BindingSink):
+    """One that says when it would wait. A `Sender`."""
+
+    def __init__(self, binding: OutputBinding, ready: Callable[[], bool]) -> None:
+        super().__init__(binding)
+        self._ready = ready
+
+    def send(self, message: Message) -> asyncio.Future[None]:
+        if not self._ready():
+            raise Unavailable("no connection")
+        return asyncio.get_running_loop().create_task(self.publish(message), name="binding.create")
+
+
+def sink(binding: OutputBinding) -> BindingSink:
+    """A binding as a target."""
+    return ReadySink(binding, binding.ready) if isinstance(binding, Ready) else BindingSink(binding)

@@ -14,6 +14,8 @@ import pytest
 from edge.blocks.pubsub import PublishOptions
 from edge.errors import EdgeError
 from tests.apps import Answer
+from tests.grpc_client import wait_until
+from tests.harness import component, sidecar
 from tests.harness_mqtt import Broker, expect, mosquitto, needs_mosquitto, plain, until, watching
 from tests.rig import JSON, Rig, rig
 
@@ -53,6 +55,28 @@ def test_a_full_journal_answers_507_and_when_to_come_again(tmp_path: Path) -> No
 
     assert (error.http, error.grpc, error.headers) == (507, 8, (("Retry-After", "1"),))
     assert "journal of out/wire/b is full" in error.message
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("policy", ["reject", "drop-oldest"])
+@pytest.mark.parametrize("type_", ["bindings.mqtt3", "bindings.mqtt5"])
+def test_a_binding_keeps_to_its_limits_while_the_broker_is_away(type_: str, policy: str, tmp_path: Path) -> None:
+    with mosquitto(tmp_path, start=False) as broker:
+        raw = {"url": broker.url, "consumerID": "b", "topic": "b", "journalMaxMessages": "3", "journalWhenFull": policy}
+        wire = component("out", type_, raw)
+        expect(broker)
+        with sidecar(tmp_path, resources={"out.yaml": wire}) as one:
+            answers = [one.call("POST", "/v1.0/bindings/out", {"operation": "create", "data": n}) for n in range(8)]
+            with watching(broker) as watcher:
+                wait_until(lambda: len(watcher.got) == 3)
+                got = [int(message.payload) for message in watcher.got]
+
+    refused = [answer for answer in answers if answer.status != 204]
+    if policy == "reject":
+        assert {(answer.status, answer.headers["retry-after"]) for answer in refused} == {(507, "1")}
+        assert (len(refused), got) == (5, [0, 1, 2])
+    else:
+        assert (refused, got) == ([], [0, 1, 7])  # the first two are in flight
 
 
 @needs_mosquitto
