@@ -112,6 +112,15 @@ class Healthy(Protocol):
 
 
 @runtime_checkable
+class Coded(Protocol):
+    """Optional: its server gives reasons by numbers, which the metrics show."""
+
+    def reasons(self) -> Mapping[tuple[str, str], int]:
+        """(packet, reason code) → how often the server said that; success is not counted."""
+        ...
+
+
+@runtime_checkable
 class StateStore(Component, Protocol):
     async def get(self, key: str) -> StateItem | None: ...
     async def set(self, item: SetItem) -> None: ...

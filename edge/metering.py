@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 
 from edge.app import App, Part
-from edge.component import Healthy, Keeps
+from edge.component import Coded, Healthy, Keeps
 from edge.config.configuration import MetricHttp
 from edge.config.plan import Plan
 from edge.errors import ComponentError
@@ -77,6 +77,9 @@ def _read_journal(app: App, journal: Journal, parts: Sequence[Part], metrics: Me
     for part in parts:
         if isinstance(part.component, Healthy):
             metrics.set("edged_component_healthy", (part.name,), 0 if part.component.unhealthy() else 1)
+        if isinstance(part.component, Coded):
+            for said, count in part.component.reasons().items():
+                metrics.cell("edged_mqtt_reason_codes_total", (part.name, *said))[0] = count
     kept = [lane for part in parts if isinstance(part.component, Keeps) for lane in part.component.kept()]
     for lane in chain(*map(journal.stats, own), kept):
         labels = (lane.lane,)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -39,6 +39,7 @@ A_WHILE, STABLE = 2.0, 30.0
 RIVAL_ENDS = 3
 RIVAL_WITHIN = 300.0
 TAKEN_OVER = 0x8E
+ACKNOWLEDGEMENTS = {frames.PUBACK: "PUBACK", frames.PUBREC: "PUBREC", frames.PUBCOMP: "PUBCOMP"}
 SUBSCRIBE_BATCH = 100
 GRACE = 5.0
 MOST_TOPICS = 1024
@@ -71,6 +72,8 @@ class Session:
         self._topics: dict[str, bytes] = {}
         self._aliases: dict[int, str] = {}
         self._trouble: str | None = NOT_YET
+        self.reasons: Counter[tuple[str, str]] = Counter()
+        """See edge.component.Coded."""
         self._ends: deque[float] = deque(maxlen=RIVAL_ENDS)
         self._rival_named = False
         self._closed = False
@@ -153,6 +156,7 @@ class Session:
             link = await Link.open(self._identity, self, self._tls)
         except (OSError, Refused) as error:
             self._attempted.set()
+            self._count("CONNACK", getattr(error, "code", 0))
             self._ends.clear()  # whoever is away throws nobody out
             self._down(_words(error) + self._advice(error))
             return LONGEST_DELAY if isinstance(error, Refused) else NOBODY_THERE
@@ -223,9 +227,15 @@ class Session:
     def _report(self, wishes: Sequence[Wish], answers: Sequence[tuple[int, str]]) -> None:
         for wish, (code, reason) in zip(wishes, answers, strict=False):
             if code >= REFUSED:
+                self._count("SUBACK", code)
                 log.error("The broker refused the subscription to %s: %s", wish.topic_filter, reason)
 
+    def _count(self, packet: str, code: int) -> None:
+        if code:
+            self.reasons[packet, f"0x{code:02x}"] += 1
+
     def _lose(self, link: Link) -> None:
+        self._count("DISCONNECT", link.goodbye_code)
         if self._link is link:
             self._link = None
         self._inbound.lost()
@@ -319,6 +329,7 @@ class Session:
                 pass  # the connection ended: the next one subscribes
             else:
                 if code >= REFUSED:
+                    self._count("SUBACK", code)
                     self._inbound.remove(subscriber)
                     raise Invalid(f"the broker refused the subscription to {topic_filter}: {reason}")
         return lambda: self._unsubscribe(subscriber, tell=unsubscribe)
@@ -372,6 +383,8 @@ class Session:
             self._inbound.released(mid)
             return
         code, reason = (0, "") if end - start == 2 else packets5.read_reason(packet, start + 2, end)
+        if code:
+            self._count(ACKNOWLEDGEMENTS[kind], code)
         self._outbound.on_acknowledged(kind, mid, code, reason)
 
     def waiting(self) -> bool:

@@ -6,6 +6,7 @@ delivery that failed is tried again without a reconnect and without an end (`bac
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -79,6 +80,10 @@ class Binding:
 
     def unhealthy(self) -> str | None:
         return next((trouble for session in self._sessions.values() if (trouble := session.unhealthy())), None)
+
+    def reasons(self) -> Mapping[tuple[str, str], int]:
+        """See edge.component.Coded."""
+        return sum((session.reasons for session in self._sessions.values()), Counter())
 
     def ready(self) -> bool:
         """See edge.component.Ready. The session that writes begins with the first message."""

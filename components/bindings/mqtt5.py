@@ -6,6 +6,7 @@ what MQTT 5 adds stands in components/_mqtt/mapping5.py.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -93,6 +94,10 @@ class Binding:
 
     def unhealthy(self) -> str | None:
         return next((trouble for session in self._sessions.values() if (trouble := session.unhealthy())), None)
+
+    def reasons(self) -> Mapping[tuple[str, str], int]:
+        """See edge.component.Coded."""
+        return sum((session.reasons for session in self._sessions.values()), Counter())
 
     def ready(self) -> bool:
         """See edge.component.Ready. The session that writes begins with the first message."""

@@ -76,6 +76,10 @@ class PubSub:
     def unhealthy(self) -> str | None:
         return self._session.unhealthy()
 
+    def reasons(self) -> Mapping[tuple[str, str], int]:
+        """See edge.component.Coded."""
+        return self._session.reasons
+
     async def publish(self, message: Message) -> None:
         """Return at PUBACK (PUBCOMP); waits while the broker is away. Raises Invalid, Closed, and Unavailable at QoS 0."""
         await self._session.publish(message, self.metadata.qos, retain=self._retain(message))

@@ -89,6 +89,10 @@ class PubSub:
     def unhealthy(self) -> str | None:
         return self._session.unhealthy()
 
+    def reasons(self) -> Mapping[tuple[str, str], int]:
+        """See edge.component.Coded."""
+        return self._session.reasons
+
     async def publish(self, message: Message) -> None:
         """Return at PUBACK (PUBCOMP); waits while the broker is away. Raises Invalid, Closed, Unavailable (QoS 0, or "not now")."""
         wire, properties = self._wire(message)

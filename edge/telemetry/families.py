@@ -106,6 +106,7 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "runtime_workflow_scheduling_latency": Family(("workflow_name",), "From the time a workflow was wanted to its first turn.", True),
     "edged_component_healthy": Family(("component",), "Whether the component can reach its server now: 1, else 0."),
+    "edged_mqtt_reason_codes_total": Family(("component", "packet", "code"), "Reason codes of the broker other than success."),
     "edged_journal_accepted_total": Family(LANE, "Messages that the journal's lane took."),
     "edged_journal_delivered_total": Family(LANE, "Messages that the broker or the app took from the lane."),
     "edged_journal_expired_total": Family(LANE, "Messages of the lane that grew too old."),

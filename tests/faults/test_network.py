@@ -16,6 +16,7 @@ from components._mqtt.frames import CONNACK, PUBACK, PUBCOMP, PUBLISH, PUBREC, P
 from edge.errors import Invalid, Unavailable
 from edge.model import Message
 from tests.faults.links import Cut, Scissors, Scripted
+from tests.harness import Sidecar, component
 from tests.harness_components import Sink, opened
 from tests.harness_mqtt import Broker, Proxy, mosquitto, needs_mosquitto, plain, until
 from tests.rig import rig
@@ -230,6 +231,24 @@ async def test_quota_exceeded_is_tried_again_and_refusals_are_not(tmp_path: Path
             with pytest.raises(Invalid, match=r"the broker refused the message for t: Not authorized \(0x87\)"):
                 await pubsub.publish(Message("t", b"1"))
             await pubsub.publish(Message("t", b"1"))
+            assert pubsub.reasons() == {("PUBACK", "0x97"): 1, ("PUBACK", "0x87"): 1}
+
+
+async def test_what_the_broker_says_is_in_the_metrics(tmp_path: Path) -> None:
+    async with Scripted(puback=deque([0x10, 0x97])) as broker:
+        raw = {"url": f"tcp://127.0.0.1:{broker.port}", "consumerID": "q", "durability": "broker"}
+        sidecar = Sidecar(tmp_path, resources={"wire.yaml": component("wire", "pubsub.mqtt5", raw)})
+        try:
+            await asyncio.to_thread(sidecar.start)
+            for _ in range(2):
+                await asyncio.to_thread(sidecar.call, "POST", "/v1.0/publish/wire/t", b"x")
+            sidecar.http_port = sidecar.metrics_port
+            text = (await asyncio.to_thread(sidecar.call, "GET", "/")).body.decode()
+        finally:
+            await asyncio.to_thread(sidecar.kill)
+
+    for code in ("0x10", "0x97"):
+        assert f'edged_mqtt_reason_codes_total{{app_id="test",code="{code}",component="wire",packet="PUBACK"}} 1' in text
 
 
 async def test_quota_exceeded_loses_nothing_behind_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
