@@ -41,9 +41,12 @@ class OutputBindings:
         """policy_of: outbound policies."""
         self._parts, self._outbox, self._policy_of = parts, outbox, policy_of
 
-    async def invoke(self, app: App, name: str, operation: str, data: bytes, metadata: Mapping[str, str]) -> BindingResult | None:
+    async def invoke(
+        self, app: App, name: str, operation: str, data: bytes, metadata: Mapping[str, str], key: str = ""
+    ) -> BindingResult | None:
         """Run an operation; None when the binding answered nothing, and when a `create` was accepted durably.
 
+        key: a `create` for a broker that repeats one of the app is answered with success and not accepted again, "" = none.
         Raises EdgeError OUTPUT_BINDING for everything that fails, with the response's metadata as headers if there was a response.
         """
         if not operation:
@@ -57,7 +60,7 @@ class OutputBindings:
             raise _refused(name, text)
         try:
             if operation == "create" and part.component.journal_out:
-                await self._accept(part, data, metadata)
+                await self._accept(part, data, metadata, f"key|{app.id}|bindings/{name}|{key}" if key else "")
                 return None
             return await self._invoke(app, part, operation, data, metadata)
         except Full as error:
@@ -65,9 +68,9 @@ class OutputBindings:
         except ComponentError as error:
             raise _refused(name, str(error), getattr(error, "metadata", {})) from error
 
-    async def _accept(self, part: Part, data: bytes, metadata: Mapping[str, str]) -> None:
+    async def _accept(self, part: Part, data: bytes, metadata: Mapping[str, str], key: str = "") -> None:
         topic = metadata.get("topic") or part.properties.get("topic", "")
-        await self._outbox.accept(part, Message(topic, data, metadata))
+        await self._outbox.accept(part, Message(topic, data, metadata), key=key)
 
     async def _invoke(self, app: App, part: Part, operation: str, data: bytes, metadata: Mapping[str, str]) -> BindingResult | None:
         policy = self._policy_of(app, part.name)

@@ -17,7 +17,8 @@ async def invoke_binding(call: Call, request: Any) -> Any:
     for key, value in call.metadata:
         if isinstance(value, str):
             metadata.setdefault(_renamed(key), value)
-    result = await call.blocks.bindings.invoke(call.app, request.name, request.operation, request.data, metadata)
+    key = call.get("idempotency-key")
+    result = await call.blocks.bindings.invoke(call.app, request.name, request.operation, request.data, metadata, key)
     if result is None:
         return binding_pb2.InvokeBindingResponse()
     call.headers += [(f"metadata.{key}".lower(), value) for key, value in result.metadata.items()]

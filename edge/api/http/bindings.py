@@ -24,7 +24,8 @@ async def invoke(call: Call) -> Response:
         raise EdgeError(errors.MALFORMED_REQUEST, error=error) from None
     metadata = {**request.get("metadata", {}), **_trace(call)}
     data = encode(request.get("data"))
-    result = await call.blocks.bindings.invoke(call.app, call.params[0], request.get("operation", ""), data, metadata)
+    key = call.request.headers.get("idempotency-key", "")
+    result = await call.blocks.bindings.invoke(call.app, call.params[0], request.get("operation", ""), data, metadata, key)
     if result is None:
         return Response(204)
     return answers.data(result.data, answers.metadata_headers(result.metadata))

@@ -13,8 +13,9 @@ import pytest
 
 from edge.blocks.pubsub import PublishOptions
 from edge.errors import EdgeError
+from edge.rpc.pb import binding_pb2
 from tests.apps import Answer
-from tests.grpc_client import wait_until
+from tests.grpc_client import Client, wait_until
 from tests.harness import component, sidecar
 from tests.harness_mqtt import Broker, expect, mosquitto, needs_mosquitto, plain, until, watching
 from tests.rig import JSON, Rig, rig
@@ -77,6 +78,23 @@ def test_a_binding_keeps_to_its_limits_while_the_broker_is_away(type_: str, poli
         assert (len(refused), got) == (5, [0, 1, 2])
     else:
         assert (refused, got) == ([], [0, 1, 7])  # the first two are in flight
+
+
+@needs_mosquitto
+def test_a_repeated_create_is_accepted_once(tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker, plain(broker.port) as reader:
+        reader.subscribe("b")
+        raw = {"url": broker.url, "consumerID": "b", "topic": "b"}
+        with sidecar(tmp_path, resources={"out.yaml": component("out", "bindings.mqtt3", raw)}) as one, Client(one.grpc_port) as client:
+            for key in ("k1", "k1", "k2"):
+                asked = {"operation": "create", "data": key}
+                assert one.call("POST", "/v1.0/bindings/out", asked, {"Idempotency-Key": key}).status == 204
+            request = binding_pb2.InvokeBindingRequest(name="out", operation="create", data=b"3").SerializeToString()
+            for key in ("k2", "k3"):
+                assert client.raw(client.path("InvokeBinding"), request, (("idempotency-key", key),)).code == "OK"
+            wait_until(lambda: len(reader.got) >= 3)
+
+    assert reader.payloads() == [b'"k1"', b'"k2"', b"3"]
 
 
 @needs_mosquitto
