@@ -213,6 +213,8 @@ class Channel:
                 await connection.room()
             else:
                 connection = await self._open()
+                if not connection.usable:
+                    raise RpcError(Grpc.UNAVAILABLE, connection.wording(None))  # it ended at once: so would the next
         return connection
 
     async def _open(self) -> ClientConnection:

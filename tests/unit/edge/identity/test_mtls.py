@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from edge.mesh.access import AccessList
 from edge.mesh.names import Names
 from edge.mesh.sidecars import Mesh
 from edge.model import InvokeRequest, InvokeResponse
+from edge.rpc.room import Room
 from edge.settings import AppSettings
 from edge.tasks import Tasks
 from tests.apps import Answer, ScriptedApp
@@ -72,7 +74,7 @@ async def rig(folder: Path, access: AccessControl = OPEN, **other: Any) -> Async
         cellar = App("cellar", port=server.port, mtls=True)
         cellar.channel = HttpChannel(cellar)
         kitchen = App("kitchen", mtls=True)
-        blocks: Any = None
+        blocks: Any = SimpleNamespace(room=Room())
         settings = AppSettings("cellar", mtls=True, internal_listen_address="127.0.0.1")
         callee = mesh(tasks, folder, [cellar], access)
         port = InternalPort(settings, cellar, blocks, callee)

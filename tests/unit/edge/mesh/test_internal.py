@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from edge.mesh.names import Names
 from edge.mesh.sidecars import Mesh
 from edge.rpc.client import Channel, Target
 from edge.rpc.pb import internals_pb2
+from edge.rpc.room import Room
 from edge.rpc.status import RpcError
 from edge.settings import AppSettings
 from edge.tasks import Tasks
@@ -41,7 +43,7 @@ async def port(folder: Path, access: AccessControl, *, app_port: bool = True) ->
         names = Names(NameResolution(), lambda name: Context(name, (), "default", folder, tasks, none))
         listed = AccessList(access, http=True)
         mesh = Mesh(lambda: [cellar], names, lambda app: listed, lambda app: Identity("public", "default", app.id))
-        blocks: Any = None
+        blocks: Any = SimpleNamespace(room=Room())
         one = InternalPort(AppSettings("cellar"), cellar, blocks, mesh)
         address = one.bind()
         await one.listen(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -225,6 +226,26 @@ def test_nobody_listening_is_unavailable_in_grpc_go_s_words() -> None:
         )
 
     asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_server_that_ends_each_connection_at_once_is_unavailable() -> None:
+    loop, attempts = asyncio.get_running_loop(), 0
+
+    def nobody() -> asyncio.Protocol:
+        nonlocal attempts
+        attempts += 1
+        raise OSError("no more connections")
+
+    loop.set_exception_handler(lambda loop, context: None)
+    async with await loop.create_server(nobody, "127.0.0.1", 0) as server:
+        channel = Channel(Target("127.0.0.1", server.sockets[0].getsockname()[1]))
+        with pytest.raises(RpcError) as lost:
+            await channel.unary("/test.Test/Echo", b"")
+        await channel.close()
+    gc.collect()  # asyncio forgets the socket of a connection whose protocol could not be made
+
+    assert (lost.value.code, attempts) == (grpc.StatusCode.UNAVAILABLE.value[0], 1)
 
 
 def test_a_cancelled_call_ends_the_handler() -> None:
