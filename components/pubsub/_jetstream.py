@@ -99,7 +99,9 @@ class Consumer:
         config["deliver_policy"] = DeliverPolicy(config["deliver_policy"])
         config["ack_policy"] = AckPolicy(config["ack_policy"])
         wanted = ConsumerConfig(**config, deliver_subject=js._nc.new_inbox())
-        info = await js.add_consumer(stream, wanted)
+        made = await js.add_consumer(stream, wanted)
+        # a server (2.9) that read a durable consumer back from its disk answers with the subject of before, and then uses the new one
+        info = await js.consumer_info(stream, made.name)
         self._subscription = await js.subscribe_bind(stream, info.config, info.name, cb=self._arrived, manual_ack=True)
 
     async def _arrived(self, message: Any) -> None:
