@@ -122,6 +122,7 @@ async def _start(
     services = await up.enter_async_context(Services.open(plan, parts, database, journal, tasks, settings, data))
     services.blocks.shutdown = _shutdown(stop)
     hosted = [await _host(app, plan, parts, services, tasks) for app in settings.apps]
+    services.send_backlog(parts)
     await up.enter_async_context(traced([one.app for one in hosted], plan.configuration.tracing, os.environ))
     for one in hosted:
         equip(one.app, settings, plan, parts.visible(one.app), journal, services.attendance.measure)

@@ -86,6 +86,10 @@ class Services:
         """An app is hosted."""
         self.apps.append(app)
 
+    def send_backlog(self, parts: Parts) -> None:
+        """What waited in the journal before this start goes out; the subscriptions that are known are made."""
+        self.outbox.send_backlog(part for kind in ("pubsub", "bindings") for part in parts.all(kind))
+
     async def release(self, part: Part) -> None:
         """A component is about to be closed or exchanged: nothing uses it any more, what waits for it stays in the journal."""
         if part.kind == "pubsub":
@@ -99,8 +103,6 @@ class Services:
 
     async def adopt(self, part: Part, apps: Sequence[App]) -> None:
         """A component was opened: what wants it gets it."""
-        if getattr(part.component, "journal_out", False):
-            self.outbox.wake(part)
         self.blocks.pubsub.forget()
         for app in apps:
             if part.kind == "pubsub":
@@ -109,6 +111,7 @@ class Services:
                 await self.inputs.start(app)
             if part.kind in ("pubsub", "state"):
                 await self.intents.start(app)
+        self.outbox.send_backlog((part,))
         if part.kind == "configuration" and self.blocks.configuration is not None:
             await self.blocks.configuration.renew(part)
 
@@ -122,7 +125,7 @@ class Services:
         policies = AppPolicies(plan.rules, lambda app: Observing(app, plan.resiliency_name(app.id)))
         apps: list[App] = []
         mesh = make_mesh(plan, database, tasks, settings, data, lambda: apps)
-        async with OutboxPump(_all_parts(parts), journal, tasks, gates.pressure) as outbox:
+        async with OutboxPump(journal, tasks, gates.pressure) as outbox:
             pubsub = PubSubService(parts, outbox, policies.outbound("pubsub"))
             outputs = OutputBindings(parts, outbox, policies.outbound("bindings"))
             inbound = policies.inbound("pubsub")
@@ -263,7 +266,3 @@ def named(plan: Plan) -> Named:
         mcp_servers=tuple(o.name for o in plan.others if o.kind == "MCPServer"),
         workflow_access_policies=tuple(o.name for o in plan.others if o.kind == "WorkflowAccessPolicy"),
     )
-
-
-def _all_parts(parts: Parts) -> list[Any]:
-    return [part for kind in ("pubsub", "bindings") for part in parts.all(kind) if getattr(part.component, "journal_out", False)]

@@ -20,14 +20,18 @@ from edge.tasks import Tasks
 class OutboxPump:
     """The ways out to all components that acknowledge. An async context: on exit nothing that was accepted is only in memory."""
 
-    def __init__(self, parts: Iterable[Part], journal: Journal, tasks: Tasks, pressure: Pressure | None = None) -> None:
-        """parts: those whose backlog of before a restart is to be sent; others are known when they are used."""
+    def __init__(self, journal: Journal, tasks: Tasks, pressure: Pressure | None = None) -> None:
         self._journal, self._tasks = journal, tasks
         self._pressure = pressure or Pressure()
         self._brokers: dict[tuple[str, str], Broker] = {}
+
+    def send_backlog(self, parts: Iterable[Part]) -> None:
+        """Send what these components have from before a restart. Not before the subscriptions of the apps are made: a broker that keeps
+        only what somebody subscribed to would drop it.
+        """
         for part in parts:
             if getattr(part.component, "journal_out", False):
-                self._add(part)
+                self.wake(part)
 
     async def accept(self, part: Part, *messages: Message, key: str = "") -> None:
         """Return when all messages (of one topic) are on disk or with the broker. Raises Full, Invalid, Unavailable.
