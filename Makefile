@@ -14,6 +14,7 @@ run: $(VENV)/.ready
 
 test: $(VENV)/.ready-test mosquitto sdk
 	@packaging/system gcc redis-server psql:postgresql nats-server rabbitmq-server
+	@packaging/kafka
 	@packaging/test
 
 # kills by the hundred, power cuts, bad disks and garbage, of everything that must not lose anything (docs/reliability.md)

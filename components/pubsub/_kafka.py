@@ -87,7 +87,7 @@ class Consumer:
                 async for record in consumer:
                     await self._arrived(record)
             except (KafkaError, OSError) as error:
-                log.warning("kafka: reading %s: %s", self._topic, error)
+                log.log(logging.WARNING if pause == FIRST_PAUSE else logging.DEBUG, "kafka: reading %s: %s", self._topic, error)
             finally:
                 if self._consumer is not consumer:
                     with contextlib.suppress(Exception):  # it never started

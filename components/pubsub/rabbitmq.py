@@ -91,6 +91,7 @@ class PubSub:
         """Connecting goes on behind it. Raises Invalid for an address or TLS material that cannot work."""
         import aio_pika  # noqa: F401  # the extra `rabbitmq`
 
+        logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # it writes an error at each attempt; `_down` says why, once
         url, where = self._address()
         tls = await asyncio.to_thread(self._tls) if urlsplit(url).scheme == "amqps" else None
         self._tasks = self._context.tasks
@@ -175,6 +176,8 @@ class PubSub:
         self._down(f"{where}: the connection is broken")
 
     def _down(self, why: str) -> None:
+        if why != self._trouble:
+            log.warning("rabbitmq: %s", why)
         self._trouble = why
         for consumer in self._consumers:
             consumer.disconnected()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield server
 
 
-KINDS = {"brokers": "pubsub"}
+KINDS = {"brokers": "pubsub", "kafka": "pubsub"}
 """Suites by the names of files that are not named after them."""
 RUN = pytest.StashKey[Run]()
 
@@ -58,3 +60,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if path := session.config.getoption("--write-conformance", None):
         session.config.stash[RUN].write(Path(path))
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """Connections that a driver forgot to close are collected here, where nobody minds, and not in another test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()

@@ -32,12 +32,13 @@ class Can(Flag):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A component under test. open: a fresh instance on the same server or file. wildcard: matches `plant/1` and `plant/2`."""
+    """A component under test. open: a fresh instance on the same server or file. wildcard: matches both topics."""
 
     name: str
     open: Callable[..., AbstractAsyncContextManager[Any]]
     can: Can = Can.NOTHING
     wildcard: str = "plant/*"
+    topics: tuple[str, str] = ("plant/1", "plant/2")
     prefix: str = ""
 
 
@@ -51,22 +52,22 @@ class Suite:
         payloads = [b'{"n":1}', b"", b"\x00\xff\xfe", "süd".encode(), b"x" * 1_000_000]
         async with one.open() as pubsub:
             sink = Sink()
-            await pubsub.subscribe("plant/1", sink, {}, "app")
+            await pubsub.subscribe(one.topics[0], sink, {}, "app")
 
             for payload in payloads:
-                await pubsub.publish(Message("plant/1", payload, id=f"m{len(payload)}"))
+                await pubsub.publish(Message(one.topics[0], payload, id=f"m{len(payload)}"))
 
             await until(lambda: len(sink.got) == len(payloads))
             assert sink.payloads == payloads
-            assert set(sink.topics) == {"plant/1"}
+            assert set(sink.topics) == {one.topics[0]}
 
     async def keeps_the_order_of_a_topic(self, one: Candidate) -> None:
         async with one.open() as pubsub:
             sink = Sink()
-            await pubsub.subscribe("plant/1", sink, {}, "app")
+            await pubsub.subscribe(one.topics[0], sink, {}, "app")
 
             for number in range(200):
-                await pubsub.publish(Message("plant/1", b"%d" % number))
+                await pubsub.publish(Message(one.topics[0], b"%d" % number))
 
             await until(lambda: len(sink.got) == 200)
             assert sink.payloads == [b"%d" % number for number in range(200)]
@@ -74,11 +75,11 @@ class Suite:
     async def loses_nothing_of_many_publishers(self, one: Candidate) -> None:
         async with one.open() as pubsub:
             sink = Sink()
-            await pubsub.subscribe("plant/1", sink, {}, "app")
+            await pubsub.subscribe(one.topics[0], sink, {}, "app")
 
             async def publisher(letter: int) -> None:
                 for number in range(50):
-                    await pubsub.publish(Message("plant/1", b"%d-%d" % (letter, number)))
+                    await pubsub.publish(Message(one.topics[0], b"%d-%d" % (letter, number)))
 
             await asyncio.gather(*(publisher(letter) for letter in range(20)))
             await until(lambda: len(sink.got) >= 1000)
@@ -87,11 +88,11 @@ class Suite:
     async def each_subscriber_gets_a_copy(self, one: Candidate) -> None:
         async with one.open() as pubsub:
             first, second, other = Sink(), Sink(), Sink()
-            await pubsub.subscribe("plant/1", first, {}, "app")
-            await pubsub.subscribe("plant/1", second, {}, "second")
-            await pubsub.subscribe("plant/2", other, {}, "app")
+            await pubsub.subscribe(one.topics[0], first, {}, "app")
+            await pubsub.subscribe(one.topics[0], second, {}, "second")
+            await pubsub.subscribe(one.topics[1], other, {}, "app")
 
-            await pubsub.publish(Message("plant/1", b"x"))
+            await pubsub.publish(Message(one.topics[0], b"x"))
 
             await until(lambda: first.got and second.got)  # type: ignore[arg-type]
             await asyncio.sleep(0.02)
@@ -100,14 +101,14 @@ class Suite:
     async def unsubscribe_ends_it(self, one: Candidate) -> None:
         async with one.open() as pubsub:
             sink, other = Sink(), Sink()
-            unsubscribe = await pubsub.subscribe("plant/1", sink, {"unsubscribeOnClose": "true"}, "app")
-            await pubsub.subscribe("plant/2", other, {}, "app")
-            await pubsub.publish(Message("plant/1", b"before"))
+            unsubscribe = await pubsub.subscribe(one.topics[0], sink, {"unsubscribeOnClose": "true"}, "app")
+            await pubsub.subscribe(one.topics[1], other, {}, "app")
+            await pubsub.publish(Message(one.topics[0], b"before"))
             await until(lambda: len(sink.got) == 1)
 
             await unsubscribe()
-            await pubsub.publish(Message("plant/1", b"after"))
-            await pubsub.publish(Message("plant/2", b"end"))
+            await pubsub.publish(Message(one.topics[0], b"after"))
+            await pubsub.publish(Message(one.topics[1], b"end"))
 
             await until(lambda: len(other.got) == 1)
             assert sink.payloads == [b"before"]
@@ -119,23 +120,23 @@ class Suite:
             sink = Sink()
             await pubsub.subscribe(one.wildcard, sink, {}, "app")
 
-            for topic in ("plant/1", "animal/1", "plant/2"):
+            for topic in (one.topics[0], "animal/1", one.topics[1]):
                 await pubsub.publish(Message(topic, b"x"))
 
             await until(lambda: len(sink.got) == 2)
-            assert sink.topics == ["plant/1", "plant/2"]
+            assert sink.topics == [one.topics[0], one.topics[1]]
 
     async def a_failed_delivery_comes_again_in_order(self, one: Candidate) -> None:
         if Can.RETRIES not in one.can:
             pytest.skip("its subscribers retry")
         async with one.open() as pubsub:
             sink = Sink(failures=3)
-            await pubsub.subscribe("plant/1", sink, {}, "app")
+            await pubsub.subscribe(one.topics[0], sink, {}, "app")
 
-            await pubsub.publish(Message("plant/1", b"0"))
+            await pubsub.publish(Message(one.topics[0], b"0"))
             await until(lambda: sink.attempts >= 1)
             for number in range(1, 20):
-                await pubsub.publish(Message("plant/1", b"%d" % number))
+                await pubsub.publish(Message(one.topics[0], b"%d" % number))
 
             await until(lambda: len(sink.got) == 20)
             assert sink.payloads == [b"%d" % number for number in range(20)]
@@ -145,11 +146,11 @@ class Suite:
             pytest.skip("it keeps nothing")
         async with one.open() as pubsub:
             for number in range(30):
-                await pubsub.publish(Message("plant/1", b"%d" % number, id=str(number)))
+                await pubsub.publish(Message(one.topics[0], b"%d" % number, id=str(number)))
             sink = Sink()
-            await pubsub.subscribe("plant/1", sink, {}, "app")
+            await pubsub.subscribe(one.topics[0], sink, {}, "app")
 
-            await pubsub.publish(Message("plant/1", b"30"))
+            await pubsub.publish(Message(one.topics[0], b"30"))
 
             await until(lambda: len(sink.got) == 31)
             assert sink.payloads == [b"%d" % number for number in range(31)]
@@ -158,15 +159,15 @@ class Suite:
         if Can.REMEMBERS not in one.can:
             pytest.skip("it forgets")
         async with one.open() as pubsub:
-            await pubsub.subscribe("plant/1", Sink(), {}, "app")
+            await pubsub.subscribe(one.topics[0], Sink(), {}, "app")
             await until(lambda: pubsub.unhealthy() is None if hasattr(pubsub, "unhealthy") else True)
             await asyncio.sleep(0.05)
         async with one.open(other=True) as publisher:
             for number in range(10):
-                await publisher.publish(Message("plant/1", b"%d" % number))
+                await publisher.publish(Message(one.topics[0], b"%d" % number))
         async with one.open() as pubsub:
             sink = Sink()
-            await pubsub.subscribe("plant/1", sink, {}, "app")
+            await pubsub.subscribe(one.topics[0], sink, {}, "app")
 
             await until(lambda: len(sink.got) == 10)
             assert sink.payloads == [b"%d" % number for number in range(10)]
@@ -177,7 +178,7 @@ class Suite:
             await pubsub.close()
 
             with pytest.raises(Closed):
-                await pubsub.publish(Message("plant/1", b"x"))
+                await pubsub.publish(Message(one.topics[0], b"x"))
 
 
 SCENARIOS = [name for name in vars(Suite) if not name.startswith("_")]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import shutil
 import signal
 import tempfile
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,21 +17,16 @@ from tests.apps import Answer, ScriptedApp
 from tests.harness import Sidecar, component, free_port
 from tests.harness_brokers import NATS, RABBIT, Nats, Rabbit
 from tests.harness_components import Sink, opened
+from tests.harness_kafka import Kafka, needs_kafka
 from tests.harness_mqtt import until
 from tests.harness_servers import REDIS, Redis
 from tests.rig import rig
 
 # a connection that is cancelled while it is made is forgotten by redis-py, not closed
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    """What was forgotten is collected here, where nobody minds, and not in another test."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("forgotten"),
+]
 
 
 class RedisBroker:
@@ -91,14 +84,36 @@ class RabbitBroker:
         await asyncio.to_thread(self.server.stop, signal.SIGKILL)
 
 
+class KafkaBroker:
+    """A Kafka that keeps its topics; the group begins at the start of each."""
+
+    type = "pubsub.kafka"
+
+    def __init__(self, folder: Path) -> None:
+        self.server = Kafka(folder)
+        self.raw = {"brokers": self.server.brokers, "authType": "none", "initialOffset": "oldest"}
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self.server.start)
+
+    async def kill(self) -> None:
+        await asyncio.to_thread(self.server.stop, signal.SIGKILL)
+
+
 BROKERS = [
     pytest.param(RedisBroker, marks=pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")),
     pytest.param(NatsBroker, marks=pytest.mark.skipif(NATS is None, reason="nats-server is not installed")),
     pytest.param(RabbitBroker, marks=[pytest.mark.skipif(RABBIT is None, reason="rabbitmq-server is not installed"), pytest.mark.slow]),
+    pytest.param(KafkaBroker, marks=[needs_kafka, pytest.mark.slow]),
 ]
 
 
-MORE = {"pubsub.redis": {"processingTimeout": "1000"}, "pubsub.jetstream": {"ackWait": "1s"}, "pubsub.rabbitmq": {}}
+MORE = {
+    "pubsub.redis": {"processingTimeout": "1000"},
+    "pubsub.jetstream": {"ackWait": "1s"},
+    "pubsub.rabbitmq": {},
+    "pubsub.kafka": {"sessionTimeout": "6s"},
+}
 
 
 @pytest.fixture
@@ -222,9 +237,9 @@ async def test_redis_makes_a_lost_group_again_and_says_what_it_refuses(tmp_path:
             await pubsub.publish(Message("taken", b"3"))
 
 
-@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
-async def test_a_killed_sidecar_and_a_killed_broker_lose_nothing(tmp_path: Path) -> None:
-    broker = RedisBroker(tmp_path / "broker")
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("broker", BROKERS, indirect=True)
+async def test_a_killed_sidecar_and_a_killed_broker_lose_nothing(broker: Any, tmp_path: Path) -> None:
     subscribed = {("GET", "/dapr/subscribe"): Answer.json([{"pubsubname": "bus", "topic": "t", "route": "/t"}])}
     async with ScriptedApp(subscribed, default=Answer(200)) as app:
         one = Sidecar(tmp_path, app_port=app.port, resources={"c.yaml": component("bus", broker.type, broker.raw)})
@@ -245,8 +260,29 @@ async def test_a_killed_sidecar_and_a_killed_broker_lose_nothing(tmp_path: Path)
             await app.until(lambda: {seen.json()["data"]["n"] for seen in app.on("/t")} >= set(accepted), 60)
         finally:
             one.kill()
-            broker.server.stop()
 
     firsts = list(dict.fromkeys(seen.json()["data"]["n"] for seen in app.on("/t")))
     assert len(accepted) >= 140
     assert firsts == sorted(firsts)
+
+
+@pytest.mark.skipif(RABBIT is None, reason="rabbitmq-server is not installed")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("broker", [RabbitBroker], indirect=True)
+async def test_what_waited_goes_out_after_the_subscriptions_of_before_are_made(broker: RabbitBroker, tmp_path: Path) -> None:
+    """An exchange drops what no queue is bound for yet."""
+    subscribed = {("GET", "/dapr/subscribe"): Answer.json([{"pubsubname": "bus", "topic": "t", "route": "/t"}])}
+    async with ScriptedApp(subscribed, default=Answer(200)) as app:
+        one = Sidecar(tmp_path, app_port=app.port, resources={"c.yaml": component("bus", broker.type, broker.raw)})
+        await asyncio.to_thread(one.start)
+        try:
+            for number in range(50):
+                assert (await asyncio.to_thread(one.call, "POST", "/v1.0/publish/bus/t", {"n": number})).status == 204
+            one.kill()
+            await broker.start()
+            await asyncio.to_thread(one.start)
+            await app.until(lambda: len(app.on("/t")) >= 50, 10)
+        finally:
+            one.kill()
+
+    assert [seen.json()["data"]["n"] for seen in app.on("/t")] == list(range(50))
