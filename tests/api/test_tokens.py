@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import signal
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.apps import Answer as ScriptedAnswer
+from tests.apps import ScriptedApp
 from tests.cli.edged import edged as command
 from tests.cli.edged import until
 from tests.cli.test_fleet import app, fleet, port_of, run_file
@@ -81,6 +84,21 @@ def test_tokens_of_files_guard_both_apis_and_show_nowhere(tmp_path: Path) -> Non
     assert '"id":"test"' in parts["edged-diag/test-metadata.txt"]
     for text in (shown, edged.log(), done.stdout + done.stderr, *parts.values()):
         assert TOKEN not in text and APP_TOKEN not in text
+
+
+async def test_the_callers_token_does_not_reach_the_app_that_is_called(tmp_path: Path) -> None:
+    def call(port: int) -> None:
+        with sidecar(tmp_path, app_port=port, env={"DAPR_API_TOKEN": TOKEN}) as edged:
+            until(
+                lambda: edged.call("GET", APP, headers={"dapr-api-token": TOKEN, "x-own": "1"}).status == 200, what="an answer of the app"
+            )
+
+    async with ScriptedApp(default=ScriptedAnswer(200)) as app:
+        await asyncio.to_thread(call, app.port)
+        seen = [one for one in app.seen if one.header("x-own")]
+
+    assert seen
+    assert not any(TOKEN in text for one in seen for _, text in one.headers)
 
 
 def test_a_token_is_exchanged_by_sighup_and_a_bad_file_changes_nothing(tmp_path: Path) -> None:

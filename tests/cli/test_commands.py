@@ -196,6 +196,17 @@ def test_redaction_knows_every_form_of_a_value(text: str) -> None:
     assert "hush" not in shown and "BEGIN" not in shown and "value: 1" in shown
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["apiToken", "redisPassword", "passwd", "clientSecret", "accessKey", "credentials", "connectionString", "dsn", "authHeader"]
+    + ["privateKey", "caCert", "tls.pem"],
+)
+def test_redaction_knows_a_secret_by_the_name_of_its_field(name: str) -> None:
+    shown = redact_yaml(f"spec:\n  metadata:\n  - name: {name}\n    value: hush\n  - name: host\n    value: broker\n  {name}: hush\n")
+
+    assert "hush" not in shown and "broker" in shown
+
+
 def test_redaction_leaves_out_what_is_no_yaml() -> None:
     assert redact_yaml("password: [hush").startswith("# left out, it is no YAML")
 

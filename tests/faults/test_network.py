@@ -263,6 +263,16 @@ async def test_quota_exceeded_loses_nothing_behind_the_journal(tmp_path: Path, m
     assert caplog.text.count("Quota exceeded") == 1
 
 
+async def test_what_the_broker_cannot_take_now_has_a_row_before_its_answer(tmp_path: Path) -> None:
+    async with Scripted(puback=deque([0x97])) as broker:
+        raw = {"url": f"tcp://127.0.0.1:{broker.port}", "consumerID": "q"}
+        async with rig(tmp_path, {"bus": ("pubsub.mqtt5", raw)}) as made:
+            await until(lambda: made.opened[0].component.unhealthy() is None)
+            await made.publish("bus", "t", b"1", "text/plain")
+            assert made.pending("out/") == 1
+            await until(lambda: len(broker.published) == 2 and made.pending("out/") == 0)
+
+
 async def test_the_receive_maximum_and_the_aliases_of_the_broker_are_kept_to(tmp_path: Path) -> None:
     receive_maximum, alias_maximum = b"\x21\x00\x03", b"\x22\x00\x02"
     async with Scripted(connack=receive_maximum + alias_maximum, slow=0.005) as broker:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from edge.model import Rule, Subscription
+from edge.errors import Closed
+from edge.model import Message, Rule, Subscription
 from edge.resiliency import Breaker, BreakerSettings, Policy, Retry
 from edge.telemetry.metrics import Metrics
 from tests.apps import Answer, ScriptedApp, Seen
@@ -421,3 +422,18 @@ def test_stopped_app_leaves_its_messages(tmp_path: Path) -> None:
         return made.pending("in/")
 
     assert play(tmp_path, script, answers={"/t": Answer(after=5.0)}) == 1
+
+
+@pytest.mark.parametrize("started", [True, False], ids=["with a lane", "before the app is up"])
+def test_what_comes_after_the_end_of_a_subscription_stays_with_the_broker(started: bool, tmp_path: Path) -> None:
+    async def script(made: Rig) -> int:
+        await made.subscriptions.prepare(made.app, [Subscription("bus", "t", (Rule("", "/t"),))])
+        if started:
+            await made.subscriptions.start(made.app)
+        (subscriber,) = made.opened[0].component._subscribers
+        await made.subscriptions.stop(made.app)
+        with pytest.raises(Closed):
+            await subscriber.deliver(Message("t", b"{}"))
+        return made.pending() + len(made.server.on("/t"))
+
+    assert play(tmp_path, script, started=False) == 0
