@@ -214,6 +214,10 @@ class Inbound:
             self._acknowledge(frames.PUBREC if arrival.qos == frames.Qos.EXACTLY_ONCE else frames.PUBACK, arrival.mid)
 
     def _failed(self, subscriber: Subscriber, arrival: Arrival, error: Exception) -> None:
+        if subscriber not in self._subscribers:  # it was removed meanwhile: the next one on that topic gets it
+            if not self._closed:
+                self._keep_orphans(arrival)
+            return
         subscriber.failed.append(arrival)
         if subscriber.retrier is None and not self._closed:
             level = logging.DEBUG if isinstance(error, Closed) else logging.WARNING
