@@ -202,6 +202,7 @@ class Services:
     def workflows(self, database: Database, plan: Plan) -> WorkflowService:
         """The workflow block; it comes with the first call, protobuf with it."""
         if self.workflow is None:
+            from edge.blocks.workflow.access import access_of
             from edge.blocks.workflow.engine import Engine
             from edge.blocks.workflow.limits import limits_of
             from edge.blocks.workflow.manager import Manager
@@ -212,7 +213,8 @@ class Services:
                 return next((app.metrics for app in self.apps if app.id == app_id), None)
 
             def make() -> Manager:
-                manager = Manager(Engine(database, self.tasks, limits_of(plan.configuration.workflow), metrics_of))
+                limits, access = limits_of(plan.configuration.workflow), access_of(plan.others)
+                manager = Manager(Engine(database, self.tasks, limits, metrics_of, access))
                 if any(app.metrics is not None for app in self.apps):
                     meter_manager(manager, metrics_of)
                 return manager

@@ -37,6 +37,7 @@ from edge.rpc.client import Answer, Channel, Target
 from edge.rpc.hpack import Field
 from edge.rpc.pb import appcallback_pb2, common_pb2
 from edge.rpc.status import RpcError
+from edge.telemetry.rpcs import client
 
 log = logging.getLogger("dapr.runtime.channel.grpc")
 CALLBACK = "/dapr.proto.runtime.v1.AppCallback/"
@@ -223,7 +224,7 @@ class GrpcChannel:
         """HealthCheck: any error is a no, Unimplemented too. No token."""
         try:
             async with asyncio.timeout(timeout + DIAL_TIMEOUT):
-                await self.channel.unary(HEALTH, b"", timeout=timeout)
+                await self._counted().unary(HEALTH, b"", timeout=timeout)
         except RpcError as error:
             self.probe_failure = f"Probe error: {wording(error)}"
             return False
@@ -248,10 +249,15 @@ class GrpcChannel:
                 raise
         return await self._send(f"{ALPHA}{method}Alpha1", message, fields, None)
 
+    def _counted(self) -> Channel:
+        if self.channel.told is None:
+            self.channel.told = client(self.app.metrics)  # which came after this object
+        return self.channel
+
     async def _send(self, path: str, message: Any, fields: list[Field] | None, timeout: float | None) -> Answer:
         data = b"" if message is None else message.SerializeToString()
         try:
-            return await self.channel.unary(path, data, fields or (), timeout)
+            return await self._counted().unary(path, data, fields or (), timeout)
         except RpcError as error:
             if unreachable(error):
                 raise AppUnavailable(wording(error)) from None

@@ -103,7 +103,7 @@ class HttpEndpoint:
 
 @record
 class Other:
-    """A resource that is recognised by kind and name only (MCPServer, WorkflowAccessPolicy); spec: as written."""
+    """A resource whose spec nobody here reads (MCPServer), or who needs it (WorkflowAccessPolicy); spec: as written."""
 
     kind: str
     name: str

@@ -21,6 +21,7 @@ from edge.rpc.connection import Limits
 from edge.rpc.pb import internals_pb2
 from edge.rpc.reply import Refused
 from edge.rpc.status import RpcError
+from edge.telemetry.rpcs import client
 
 if TYPE_CHECKING:
     import ssl
@@ -56,6 +57,7 @@ class Remotes:
             target = Target(address.host, address.port, tls=context, check=check)
             limit = app.max_body_bytes
             found = self._channels[key] = Channel(target, max_receive=limit, max_send=limit, limits=ALIVE)
+            found.told = client(app.metrics)
             self._contexts[key] = context
             while len(self._channels) > MOST_CHANNELS:
                 old, channel = self._channels.popitem(last=False)

@@ -178,11 +178,13 @@ class Mesh:
         if found is None:
             from edge.channel.tls import unverified
             from edge.rpc.client import Channel, Target
+            from edge.telemetry.rpcs import client
 
             tls = unverified("h2") if app.protocol in ("grpcs", "https") else None
             limit = app.max_body_bytes
             target = Target(app.channel_address, app.port, tls=tls)
             found = self._links[app.id] = Channel(target, max_receive=limit, max_send=limit)
+            found.told = client(app.metrics)
         return found
 
     # --- mutual TLS

@@ -31,6 +31,7 @@ from edge.rpc.pb import internals_pb2, wrappers_pb2
 from edge.rpc.proxy import forward
 from edge.rpc.server import LIMITS, Server, Service
 from edge.rpc.status import RpcError, metadata
+from edge.telemetry import rpcs
 
 SERVICE = "/dapr.proto.internals.v1.ServiceInvocation/"
 NOT_PROTOBUF = "grpc: error unmarshalling request: proto:\u00a0cannot parse invalid wire-format data"
@@ -38,6 +39,7 @@ PARSING = "parsing InternalInvokeRequest error: "
 NO_FIELDS = "request does not contain the required fields in the leading chunk"
 NOT_PASSED = frozenset((":authority", "content-type", "user-agent", "dapr-api-token", "dapr-app-id", "grpc-accept-encoding"))
 PROBE = 0.2  # seconds; net/http waits as long for a first byte before it says that there is a body
+
 
 Peer = Callable[[Call], Identity | None]
 """Who is on the other end of a call's connection, None without a certificate."""
@@ -47,8 +49,24 @@ def make_internal_server(app: App, blocks: Blocks, mesh: Mesh, peer: Peer) -> Se
     """The server behind an app's internal port."""
     face = InternalFace(app, blocks, mesh, peer)
     limit = app.max_body_bytes
-    service = Service(face.methods(), unknown=face.proxied, render=render, max_receive=limit, max_send=limit, room=blocks.room)
+    service = Service(
+        face.methods(), unknown=face.proxied, render=render, max_receive=limit, max_send=limit, room=blocks.room, done=_counted(app)
+    )
     return Server(service, LIMITS.with_header_list(4 << 20))
+
+
+def _counted(app: App) -> Callable[[Call, int], None] | None:
+    if app.metrics is None:
+        return None
+    came, went = rpcs.server(app.metrics), rpcs.outgoing(app.metrics)
+
+    def done(wire: Call, code: int) -> None:
+        if isinstance(wire, UnaryCall):
+            came.unary(wire.path, code, wire.received, wire.sent, wire.began)
+        elif rpcs.passed_on(wire):
+            went.stream(wire.path, code, wire.began)
+
+    return done
 
 
 class InternalFace:

@@ -24,17 +24,11 @@ from edge.rpc.room import UNKNOWN
 from edge.rpc.server import LIMITS, Server, Service
 from edge.rpc.status import RpcError, Undecoded
 from edge.settings import AppSettings
-from edge.telemetry.metrics import Cell, Histogram
+from edge.telemetry import rpcs as rpcs_of
 
 info_log = logging.getLogger("dapr.runtime.grpc.api-info")
 NO_WIRE_FORMAT, NO_UTF8 = "proto:\u00a0cannot parse invalid wire-format data", "string field contains invalid UTF-8"
 NOT_IMPLEMENTED = 501
-MOST_KNOWN = 2048
-STATUS = (
-    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
-    "UNAUTHENTICATED",
-)  # fmt: skip
 
 
 def make_server(app: App, blocks: Blocks, settings: AppSettings, configuration: Configuration) -> Server:
@@ -248,27 +242,13 @@ def _counting(app: App, logged: bool) -> Callable[[WireCall, int], None] | None:
     if metrics is None:
         return _log_call if logged else None
 
-    known: dict[tuple[str, int], tuple[Cell, Histogram, Histogram, Histogram]] = {}
-
-    def found(key: tuple[str, int]) -> tuple[Cell, Histogram, Histogram, Histogram]:
-        labels = (key[0], STATUS[key[1]])
-        made = (
-            metrics.cell("grpc_io_server_completed_rpcs", labels),
-            metrics.times("grpc_io_server_server_latency", labels),
-            metrics.sizes("grpc_io_server_received_bytes_per_rpc", labels[:1]),
-            metrics.sizes("grpc_io_server_sent_bytes_per_rpc", labels[:1]),
-        )
-        if len(known) < MOST_KNOWN:
-            known[key] = made
-        return made
+    calls = rpcs_of.server(metrics)
 
     def done(wire: WireCall, code: int) -> None:
-        key = (wire.path, code)
-        number, times, received, sent = known.get(key) or found(key)
-        number[0] += 1
-        times.add((time.monotonic() - wire.began) * 1000)
-        received.add(wire.received)
-        sent.add(wire.sent)
+        if isinstance(wire, UnaryCall):
+            calls.unary(wire.path, code, wire.received, wire.sent, wire.began)
+        elif rpcs_of.passed_on(wire):
+            calls.stream(wire.path, code, wire.began)
         if logged:
             _log_call(wire, code)
 

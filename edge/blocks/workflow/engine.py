@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.blocks.workflow import measured, store, turn, wire
+from edge.blocks.workflow.access import TERMINATE, WORKFLOW, Access
 from edge.blocks.workflow.limits import Limits
+from edge.blocks.workflow.refused import refuse
 from edge.blocks.workflow.rows import activity_event, fire, load_turn
 from edge.database import Database
 from edge.tasks import Tasks
@@ -54,8 +56,15 @@ class Engine:
     """Workflows of all apps of the daemon."""
 
     def __init__(
-        self, database: Database, tasks: Tasks, limits: Limits | None = None, metrics_of: measured.MetricsOf = measured.none
+        self,
+        database: Database,
+        tasks: Tasks,
+        limits: Limits | None = None,
+        metrics_of: measured.MetricsOf = measured.none,
+        access: Access | None = None,
     ) -> None:
+        """access: which apps may start whose workflows and activities."""
+        self.access = access or Access()
         self.database, self._tasks = database, tasks
         self._limits = limits or Limits()
         self._metrics_of = metrics_of
@@ -235,26 +244,10 @@ class Engine:
         number, generation = given.head.n, given.head.generation
 
         def unit(tx: Any) -> bool:
-            self._refuse_taken_children(tx, given, changes)
+            refuse(self.access, tx, given, changes)
             return store.commit_turn(tx, number, generation, changes)
 
         return changes if await self.database.write(unit) else None
-
-    @staticmethod
-    def _refuse_taken_children(tx: Any, given: turn.Turn, changes: store.Changes) -> None:
-        """A child whose id is taken by an active instance fails at once; over an ended one it begins anew."""
-        free = []
-        for child in changes.children:
-            head = store.instance(tx, child.app, child.id)
-            if head is None or head.status in store.ENDED:
-                free.append(child)
-                continue
-            details = wire.orchestration.TaskFailureDetails(
-                errorType="WorkflowInstanceAlreadyExists", errorMessage=f"an active workflow with ID '{child.id}' already exists"
-            )
-            failed = wire.history.ChildWorkflowInstanceFailedEvent(taskScheduledId=child.task, failureDetails=details)
-            changes.messages.append((given.head.app, given.head.id, wire.event(childWorkflowInstanceFailed=failed).SerializeToString()))
-        changes.children = free
 
     async def _after_turn(self, given: turn.Turn, changes: store.Changes) -> None:
         head = given.head
@@ -278,7 +271,8 @@ class Engine:
         if ended is None or not ended.recurse:
             return
         for child in self.database.view(lambda tx: store.children(tx, given.head.app, given.head.id)):
-            if child.status not in wire.TERMINAL:
+            allowed = self.access.allows(given.head.app, child.app, WORKFLOW, TERMINATE, child.name)
+            if child.status not in wire.TERMINAL and allowed:
                 event = wire.event(executionTerminated=wire.history.ExecutionTerminatedEvent(input=ended.input, recurse=True))
                 await self.raise_in(child.app, child.id, event)
 
@@ -327,7 +321,7 @@ class Engine:
 
         def unit(tx: Any) -> tuple[turn.Turn, store.Changes]:
             given, changes = make(tx)
-            self._refuse_taken_children(tx, given, changes)
+            refuse(self.access, tx, given, changes)
             store.commit_turn(tx, given.head.n, given.head.generation, changes)
             return given, changes
 

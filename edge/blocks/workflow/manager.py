@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edge.blocks.workflow import store, turn, wire
+from edge.blocks.workflow.access import PURGE, WORKFLOW
 from edge.blocks.workflow.engine import Engine
 from edge.blocks.workflow.rerun import BadRerun, Rerun, fork
 
@@ -154,7 +155,7 @@ class Manager:
                 raise NoSuchInstance
             if head.status not in wire.TERMINAL and not force:
                 raise NotEnded
-            return store.drop_tree(tx, head, recursive)
+            return store.drop_tree(tx, head, recursive, self._may_purge)
 
         gone = await self.engine.database.write(unit)
         for head in gone:
@@ -181,6 +182,9 @@ class Manager:
         rows = self.engine.database.view(lambda tx: store.listing(tx, app, after, limit + 1))
         page = rows[:limit]
         return [row[1] for row in page], str(page[-1][0]) if len(rows) > limit else ""
+
+    def _may_purge(self, parent: store.Instance, child: store.Instance) -> bool:
+        return self.engine.access.allows(parent.app, child.app, WORKFLOW, PURGE, child.name)
 
     async def rerun(self, app: str, wanted: Rerun) -> str:
         """A new instance with the source's history up to an event, from which all is done again.

@@ -6,7 +6,7 @@ Every change of a turn is one unit of work of the database's writer, so history 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -271,11 +271,11 @@ def bring_start(tx: sqlite3.Connection, app: str, instance_id: str) -> None:
             put(tx, head.n, event, early=True)
 
 
-def drop_tree(tx: sqlite3.Connection, head: Instance, recursive: bool) -> list[Instance]:
-    """Remove an instance, and its children if asked; the heads that are gone."""
+def drop_tree(tx: sqlite3.Connection, head: Instance, recursive: bool, may: Callable[[Instance, Instance], bool]) -> list[Instance]:
+    """Remove an instance, and its children if asked; the heads that are gone. may: a parent's app may purge that child."""
     gone = [head]
     if recursive:
         for child in children(tx, head.app, head.id):
-            gone += drop_tree(tx, child, True)
+            gone += drop_tree(tx, child, True, may) if may(head, child) else []
     drop(tx, head.app, head.id)
     return gone
