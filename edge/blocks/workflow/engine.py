@@ -299,9 +299,14 @@ class Engine:
 
     # --- events from outside
     async def raise_in(self, app: str, instance_id: str, event: Any) -> store.Instance | None:
-        """Store an event for an instance and wake it; its head, None when there is none."""
+        """Store an event for an instance and wake it, before the time of its start too; its head, None when there is none."""
         await self.open()
-        head = await self.database.write(lambda tx: store.deliver(tx, app, instance_id, event.SerializeToString()))
+
+        def unit(tx: Any) -> store.Instance | None:
+            store.bring_start(tx, app, instance_id)
+            return store.deliver(tx, app, instance_id, event.SerializeToString())
+
+        head = await self.database.write(unit)
         if head is not None and head.status not in wire.TERMINAL:
             self._mark_ready(app, head.n)
         return head

@@ -35,11 +35,6 @@ class NotEnded(Exception):
         super().__init__("orchestration has not yet completed")
 
 
-def encode_event(**kind: Any) -> bytes:
-    encoded: bytes = wire.event(**kind).SerializeToString()
-    return encoded
-
-
 class Manager:
     """Instances of all apps; the app's id is the first argument."""
 
@@ -132,16 +127,9 @@ class Manager:
     async def terminate(self, app: str, instance_id: str, output: str | None, recursive: bool, wait: bool) -> None:
         """End an instance; its output becomes `output`. An instance that has not begun begins and ends at once. Raises NoSuchInstance."""
         ended = wire.history.ExecutionTerminatedEvent(input=wire.text(output), recurse=recursive)
-        await self.engine.open()
-
-        def unit(tx: Any) -> store.Instance | None:
-            store.bring_start(tx, app, instance_id)
-            return store.deliver(tx, app, instance_id, encode_event(executionTerminated=ended))
-
-        head = await self.engine.database.write(unit)
+        head = await self.engine.raise_in(app, instance_id, wire.event(executionTerminated=ended))
         if head is None:
             raise NoSuchInstance
-        await self.engine.deliver(app, instance_id)
         if wait and head.status not in wire.TERMINAL:
             await self.wait_ended(app, instance_id)
 

@@ -252,3 +252,20 @@ def test_fan_out_of_a_hundred_joins(tmp_path: Path) -> None:
         assert len(worker.activities) == 100
 
     run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("order", ["raise_event", "suspend"])
+def test_order_for_an_instance_that_starts_later_starts_it(tmp_path: Path, order: str) -> None:
+    async def scenario(manager: Manager, tasks: Tasks) -> None:
+        work(manager, tasks, lambda request: [complete(1, str(len(events(request, "eventRaised"))))])
+        await manager.start("app", "later", "w", start=wire.Timestamp(seconds=wire.now().seconds + 3600))
+
+        if order == "suspend":
+            await manager.suspend("app", "later", "why", wait=True)
+        else:
+            await manager.raise_event("app", "later", "go", None)
+        await manager.wait_ended("app", "later")
+
+        assert (await manager.state("app", "later")).output.value == {"suspend": "0", "raise_event": "1"}[order]
+
+    run(tmp_path, scenario)
