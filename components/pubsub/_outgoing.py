@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -46,6 +47,12 @@ class Outgoing:
     def run(self, tasks: Tasks) -> None:
         """Work until `close`."""
         self._task = tasks.spawn(f"publish[{self._name}]", self._work)
+
+    async def first_up(self, timeout: float) -> None:
+        """Return when there is a connection, or after so many seconds: a start does not fail without one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._there.wait()
 
     def up(self) -> None:
         """There is a connection."""

@@ -96,12 +96,9 @@ class PubSub:
         options = await asyncio.to_thread(self._options)
         self._nats = nats.aio.client.Client()
         self._tasks = self._context.tasks
-        connected = asyncio.Event()
-        self._connecting = self._tasks.spawn(f"nats[{self._context.name}]", lambda: self._connect(options, connected))
+        self._connecting = self._tasks.spawn(f"nats[{self._context.name}]", lambda: self._connect(options))
         self._out.run(self._tasks)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._context.init_timeout / 2):
-                await connected.wait()
+        await self._out.first_up(self._context.init_timeout / 2)
 
     async def close(self) -> None:
         """What is under way may end."""
@@ -147,7 +144,7 @@ class PubSub:
             found["token"] = fields.token
         return found
 
-    async def _connect(self, options: Mapping[str, Any], connected: asyncio.Event) -> None:
+    async def _connect(self, options: Mapping[str, Any]) -> None:
         await self._nats.connect(
             **options,
             max_reconnect_attempts=-1,
@@ -161,7 +158,6 @@ class PubSub:
         domain = {"domain": self.metadata.domain} if self.metadata.domain else {}
         self._js = self._nats.jetstream(**prefix, **domain)
         await self._on_up()
-        connected.set()
 
     async def _on_up(self) -> None:
         self._trouble = None

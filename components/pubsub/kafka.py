@@ -53,12 +53,9 @@ class PubSub:
         self._excluded = excluded(self.metadata)
         self._how = await asyncio.to_thread(connection, self.metadata, self._context.app_id)
         self._tasks = self._context.tasks
-        connected = asyncio.Event()
-        self._living = self._tasks.spawn(f"kafka[{self._context.name}]", lambda: self._connect(connected))
+        self._living = self._tasks.spawn(f"kafka[{self._context.name}]", self._connect)
         self._out.run(self._tasks)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._context.init_timeout / 2):
-                await connected.wait()
+        await self._out.first_up(self._context.init_timeout / 2)
 
     async def close(self) -> None:
         """What is under way may end."""
@@ -77,7 +74,7 @@ class PubSub:
         return self._trouble
 
     # --- the connection
-    async def _connect(self, connected: asyncio.Event) -> None:
+    async def _connect(self) -> None:
         from aiokafka import AIOKafkaProducer
         from aiokafka.errors import KafkaError
 
@@ -100,7 +97,6 @@ class PubSub:
             pause = min(pause * 2, LONGEST_PAUSE)
         self._producer, self._trouble = producer, None
         self._out.up()
-        connected.set()
 
     def _down(self, why: str) -> None:
         if why != self._trouble:

@@ -95,12 +95,9 @@ class PubSub:
         url, where = self._address()
         tls = await asyncio.to_thread(self._tls) if urlsplit(url).scheme == "amqps" else None
         self._tasks = self._context.tasks
-        connected = asyncio.Event()
-        self._living = self._tasks.spawn(f"rabbitmq[{self._context.name}]", lambda: self._live(url, where, tls, connected))
+        self._living = self._tasks.spawn(f"rabbitmq[{self._context.name}]", lambda: self._live(url, where, tls))
         self._out.run(self._tasks)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._context.init_timeout / 2):
-                await connected.wait()
+        await self._out.first_up(self._context.init_timeout / 2)
 
     async def close(self) -> None:
         """What is under way may end."""
@@ -141,7 +138,7 @@ class PubSub:
         fields = self.metadata
         return client_context(("caCert", fields.ca_cert), ("clientCert", fields.client_cert), ("clientKey", fields.client_key), None)
 
-    async def _live(self, url: str, where: str, tls: Any, connected: asyncio.Event) -> None:
+    async def _live(self, url: str, where: str, tls: Any) -> None:
         import aio_pika
 
         pause = FIRST_PAUSE
@@ -154,7 +151,7 @@ class PubSub:
             else:
                 pause = FIRST_PAUSE
                 try:
-                    await self._serve(where, connected)
+                    await self._serve(where)
                 finally:
                     with contextlib.suppress(aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError):
                         async with asyncio.timeout(2):
@@ -162,7 +159,7 @@ class PubSub:
             await asyncio.sleep(pause)
             pause = min(pause * 2, max(self.metadata.reconnect_wait_seconds, FIRST_PAUSE))
 
-    async def _serve(self, where: str, connected: asyncio.Event) -> None:
+    async def _serve(self, where: str) -> None:
         """From a connection to its end. Queues come first, so that what is published finds them."""
         lost = asyncio.Event()
         self._connection.close_callbacks.add(lambda *_: lost.set())
@@ -170,7 +167,6 @@ class PubSub:
         self._trouble = None
         await asyncio.gather(*(consumer.connect(self._connection) for consumer in list(self._consumers)))
         self._out.up()
-        connected.set()
         log.info("rabbitmq: connected to %s", where)
         await lost.wait()
         self._down(f"{where}: the connection is broken")
