@@ -91,14 +91,62 @@ def test_full_refuses_and_loses_nothing(tmp_path: Path) -> None:
     assert lanes(tmp_path)["kept/c/t"] == LaneStats("kept/c/t", accepted=5, delivered=5)
 
 
+def test_what_is_published_while_a_subscriber_catches_up_comes_behind(tmp_path: Path) -> None:
+    async def script(pubsub: Any) -> list[int]:
+        await became_known(pubsub, "t")
+        await publish(pubsub, "t", 0, 1)
+        sink = Sink()
+        sink.gate.clear()
+        await pubsub.subscribe("t", sink, {}, "app")
+        await until(lambda: sink.attempts == 1)
+        await asyncio.sleep(0.03)  # nobody is to come any more
+        await publish(pubsub, "t", 2)
+        sink.gate.set()
+        await until(lambda: all(one.live for one in pubsub._subscribers))
+        await publish(pubsub, "t", 3)
+        return [int(message.data) for message in sink.got]
+
+    assert play(tmp_path, script) == [0, 1, 2, 3]
+
+
+def test_a_kept_message_that_is_not_taken_is_offered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.pubsub.sqlite.FIRST_PAUSE", 0.005)
+
+    async def script(pubsub: Any) -> list[int]:
+        await became_known(pubsub, "t")
+        await publish(pubsub, "t", 0, 1)
+        sink = Sink(failures=2)
+        await pubsub.subscribe("t", sink, {}, "app")
+        await until(lambda: all(one.live for one in pubsub._subscribers))
+        return [int(message.data) for message in sink.got]
+
+    assert play(tmp_path, script) == [0, 1]
+
+
+def test_who_stays_away_loses_nothing_to_those_who_came(tmp_path: Path) -> None:
+    async def script(pubsub: Any) -> list[int]:
+        for app in ("one", "two"):
+            await became_known(pubsub, "t", app)
+        await publish(pubsub, "t", 0, 1, 2)
+        sink = Sink()
+        unsubscribe = await pubsub.subscribe("t", sink, {}, "one")
+        await until(lambda: len(sink.got) == 3 and all(one.live for one in pubsub._subscribers))
+        await unsubscribe()
+        await asyncio.sleep(0.05)
+        await pubsub._tidy()
+        return await received(pubsub, "t", "two")
+
+    assert play(tmp_path, script, ("one", "two")) == [0, 1, 2]
+
+
 def test_bytes_are_a_limit_too(tmp_path: Path) -> None:
     async def fill(pubsub: Any) -> None:
-        await became_known(pubsub, "t")
         await pubsub.publish(Message("t", b"x" * 90))
         with pytest.raises(Full, match="maxBytes"):
             await pubsub.publish(Message("t", b"x" * 20))
         await pubsub.publish(Message("t", b"x" * 10))
 
+    play(tmp_path, lambda pubsub: became_known(pubsub, "t"))
     play(tmp_path, fill, maxBytes="100")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge.blocks.workflow import wire
+from edge.blocks.workflow import store, wire
 from edge.blocks.workflow.engine import Engine
 from edge.blocks.workflow.manager import AlreadyActive, Manager, NoSuchInstance, NotEnded
 from edge.database import Database
@@ -232,6 +232,55 @@ def test_results_that_nobody_waits_for_are_dropped(tmp_path: Path) -> None:
         await manager.engine.complete_activity("app", wire.service.ActivityResponse(instanceId="ghost", taskId=1))
 
         assert await manager.state("app", "ghost") is None
+
+    run(tmp_path, scenario)
+
+
+class Forgetful(Worker):
+    """Never ends an activity."""
+
+    async def run(self) -> None:
+        async for item in self.engine.work_items(self.app):
+            if item.HasField("activityRequest"):
+                self.activities.append(item.activityRequest)
+                continue
+            self.turns.append(item.workflowRequest)
+            actions = self.orchestrator(item.workflowRequest) if len(self.turns) == 1 else []
+            await self.engine.complete_turn(self.app, wire.service.WorkflowResponse(instanceId="w", actions=actions))
+
+
+def test_an_activity_that_ends_after_its_instance_leaves_nothing(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, tasks: Tasks) -> None:
+        worker = Forgetful(manager.engine, chain)
+        tasks.spawn("worker", worker.run)
+        await manager.start("app", "w", "saga")
+        while not worker.activities:
+            await asyncio.sleep(0.002)
+        await manager.terminate("app", "w", None, recursive=False, wait=True)
+        turns = len(worker.turns)
+
+        await manager.engine.complete_activity("app", wire.service.ActivityResponse(instanceId="w", taskId=worker.activities[0].taskId))
+        await asyncio.sleep(0.02)
+
+        assert len(worker.turns) == turns
+        assert manager.engine.database.row_now("SELECT count(*) FROM workflow_inbox") == (0,)
+
+    run(tmp_path, scenario)
+
+
+def test_an_answer_of_an_old_life_changes_nothing(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, tasks: Tasks) -> None:
+        await manager.start("app", "w", "saga")
+        head = await manager.head("app", "w")
+        assert head is not None
+        rows = [row for (row,) in manager.engine.database.read_now("SELECT n FROM workflow_inbox")]
+        changes = store.Changes(wire.COMPLETED, history=[b"old"], inbox_done=rows, finished=True)
+
+        done = await manager.engine.database.write(lambda tx: store.commit_turn(tx, head.n, head.generation - 1, changes))
+
+        assert not done
+        assert await manager.head("app", "w") == head
+        assert manager.engine.database.row_now("SELECT count(*) FROM workflow_inbox") == (1,)
 
     run(tmp_path, scenario)
 
