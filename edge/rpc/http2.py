@@ -21,6 +21,7 @@ SLACK = 4096  # Go reads so much beyond the limit
 COLLECT = 64 << 10  # a body up to this is handed over whole,
 PATIENCE = 0.05  # unless it takes longer than this (seconds): then as it comes
 UPGRADED = 1
+CHUNKED: tuple[Field, ...] = (("transfer-encoding", "chunked"),)
 
 
 def http2(limits: Limits | None = None) -> Callable[[Handler], HttpConnection]:
@@ -95,17 +96,14 @@ class Exchange(Stream):
     def begin(self, head: RequestHead, end: bool) -> None:
         """Call the handler now, or when the body is here, or when it proves long."""
         connection = self.connection
-        fields = list(head.fields)
-        if head.authority and not any(name == "host" for name, _ in fields):
-            fields.insert(0, ("host", head.authority))
-        headers = Headers(fields)
+        self._expects = any(name == "expect" and "100-continue" in value.lower() for name, value in head.fields)
+        headers = Headers(_as_http1(head, CHUNKED if not end and head.length < 0 else (), expects=self._expects))
         target = CONTROL.sub(lambda match: f"%{ord(match.group()):02X}", head.path)
         limit = connection.http_limits.max_body_bytes
         request = Request(head.method, target, headers, b"", None, connection.peer, "2", limit)
         if end:
             return self.handle(request)
         self._request = request
-        self._expects = headers.get("expect") is not None
         if self._expects or head.length > COLLECT or 0 < limit < head.length:
             self._stream_body()
         else:
@@ -257,6 +255,16 @@ class Exchange(Stream):
             self._body.fail(ClosedEarly("the client went away"))
         if self._pending is not None:
             self._pending.cancel()
+
+
+def _as_http1(head: RequestHead, framing: tuple[Field, ...], *, expects: bool) -> list[Field]:
+    """The fields as HTTP/1.1 would have them: Host, one Cookie (RFC 9113 §8.2.3), a body of unknown length in chunks."""
+    fields = [field for field in head.fields if field[0] != "cookie" and not (expects and field[0] == "expect")]
+    if head.authority and not any(name == "host" for name, _ in fields):
+        fields.insert(0, ("host", head.authority))
+    if cookies := [value for name, value in head.fields if name == "cookie"]:
+        fields.append(("cookie", "; ".join(cookies)))
+    return [*fields, *framing]
 
 
 async def _run(answer: Awaitable[Response]) -> Response:

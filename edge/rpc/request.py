@@ -48,8 +48,8 @@ def read_request(fields: Sequence[Field], stream_id: int) -> RequestHead:
             raise StreamFault(stream_id, H2.PROTOCOL_ERROR)
         pseudo[name] = value
         start += 1
-    connect = pseudo.get(":method") == "CONNECT"
-    if not pseudo.get(":method") or (not connect and not (pseudo.get(":scheme") and pseudo.get(":path"))):
+    method, aimed = pseudo.get(":method"), [bool(pseudo.get(":scheme")), bool(pseudo.get(":path"))]
+    if not method or aimed != [method != "CONNECT"] * 2:  # CONNECT has neither (RFC 9113 §8.5)
         raise StreamFault(stream_id, H2.PROTOCOL_ERROR)
     rest = fields[start:]
     return RequestHead(pseudo, rest, check_fields(rest, stream_id))

@@ -182,6 +182,26 @@ def test_the_request_is_as_over_http1() -> None:
     assert seen[0][5][0] == "127.0.0.1"
 
 
+def test_request_has_the_fields_that_it_would_have_over_http1() -> None:
+    seen: list[list[tuple[str, str]]] = []
+
+    def keep(request: Request) -> Response:
+        seen.append(list(request.headers))
+        return Response(200)
+
+    extra = (("cookie", "a=1"), ("x-a", "1"), ("cookie", "b=2"), ("expect", "100-continue"))
+    with server(keep, LIMITS) as port, contextlib.closing(Client(port)) as client:
+        client.ask("GET", "/", b"", extra)
+        client.ask("POST", "/", b"x", (("content-length", "1"),))
+        client.ask("POST", "/", b"x")
+
+    assert seen == [
+        [("host", "test:1"), ("x-a", "1"), ("cookie", "a=1; b=2")],
+        [("host", "test:1"), ("content-length", "1")],
+        [("host", "test:1"), ("transfer-encoding", "chunked")],
+    ]
+
+
 def test_an_upgraded_request_is_stream_one(port: int) -> None:
     with contextlib.closing(Client(port, upgrade=True)) as client:
         assert client.answer(1)[1] == b"hello"
