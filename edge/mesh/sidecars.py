@@ -64,7 +64,6 @@ class Mesh:
         if (metrics := app.metrics) is None:
             return await self._invoke(app, app_id, namespace, request)
         began = time.perf_counter()
-        metrics.count("runtime_service_invocation_req_sent_total", (app_id, UNARY))
         answer = await self._invoke(app, app_id, namespace, request)
         status = str(_status(answer))
         metrics.count("runtime_service_invocation_res_recv_total", (app_id, status, UNARY))
@@ -75,6 +74,8 @@ class Mesh:
         callee = self.hosted(app_id, namespace)
         carrier = None if callee is not None else await self.names.carrier()
         address = None if callee is not None or carrier is not None else await self.names.resolve(app_id, namespace)
+        if app.metrics is not None:  # a target that nobody knows is sent nothing
+            app.metrics.count("runtime_service_invocation_req_sent_total", (app_id, UNARY))
         request = replace(request, headers=self._origin.stamped(request.headers, app, app_id))
         if callee is not None:
             return await self.deliver(callee, self._known_as(app), request)

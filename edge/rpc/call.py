@@ -1,32 +1,29 @@
-"""One gRPC call as its server sees it: unary ones answer from a function, streaming ones from a coroutine."""
+"""What all gRPC calls have as their server sees them: the head, a handler that runs, an answer that ends with a status."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from edge import eager
 from edge.errors import Grpc
-from edge.rpc.frames import DATA, END_HEADERS, END_STREAM, H2, HEADERS, head
-from edge.rpc.hpack import NO_MESSAGE, Field
-from edge.rpc.messages import PREFIX, Messages, prefix, whole
-from edge.rpc.room import SMALL, UNKNOWN
+from edge.rpc.frames import H2
+from edge.rpc.hpack import Field
+from edge.rpc.messages import Messages
+from edge.rpc.room import UNKNOWN
 from edge.rpc.status import CONTENT_TYPE, RpcError, Undecoded, metadata, trailer_fields
 from edge.rpc.stream import Stream
 
 if TYPE_CHECKING:
     from edge.rpc.server import ServerConnection
+    from edge.rpc.stream_call import StreamHandler
+    from edge.rpc.unary_call import UnaryHandler
 
-log = logging.getLogger("dapr.runtime.grpc.api")
 ANSWER: tuple[Field, ...] = ((":status", "200"), CONTENT_TYPE)
-DONE = (("grpc-status", "0"), NO_MESSAGE)
 FORGETTING = 6  # each answer takes a 64th of the way
-INBOX_HIGH = 64 << 10  # unread bytes above which the peer gets no more credit
 
 
 @dataclass(slots=True)
@@ -221,223 +218,3 @@ class Call(Stream):
         """The head of an answer whose handler has ended."""
         self._headers_sent = True
         self.send_headers((*(self.head.answer if self.late else self.head.opening), *self.initial, *self.late))
-
-
-class UnaryCall(Call):
-    """One message in, one out."""
-
-    _message: bytes | None = None
-    _kept: bytes | None = None
-
-    def data(self, payload: bytes, end: bool, size: int) -> None:
-        limit = self.connection.service.max_receive
-        if end and self._messages is None and whole(payload) and not 0 < limit < size - PREFIX:
-            self._call(payload[PREFIX:])
-            return
-        if self.local_closed:
-            return
-        try:
-            self._collect(payload, end)
-        except RpcError as error:
-            self.fail(error)
-        else:
-            self.credit(size)
-
-    def _collect(self, payload: bytes, end: bool) -> None:
-        """Of several messages the first counts (as grpc-go)."""
-        for message in self._feed(payload):
-            if self._message is None:
-                self._message = message
-        if not end:
-            return
-        if self._message is None:
-            broken = self._messages is not None and self._messages.unfinished >= PREFIX
-            raise Undecoded(Grpc.UNKNOWN, "unexpected EOF" if broken else "EOF")
-        self._call(self._message)
-
-    def _call(self, message: bytes) -> None:
-        expected = self.head.method.expected
-        if expected <= SMALL or self.connection.begins(self, expected):
-            self._serve(message)
-            return
-        self._kept = message
-        self._watch()
-        try:
-            self._hold(len(message))
-        except Undecoded as error:
-            self.fail(error)
-
-    def resume(self) -> None:
-        message, self._kept = self._kept, None
-        assert message is not None
-        self.connection.buffered -= self._held
-        self._held = 0
-        self._serve(message)
-
-    def _serve(self, message: bytes) -> None:
-        service = self.connection.service
-        self.received = len(message)
-        try:
-            if service.intercept is not None:
-                service.intercept(self)
-            assert self.head.method.unary is not None
-            answer = self.head.method.unary(self, message)
-        except Exception as error:
-            self.fail(error)
-            return
-        if isinstance(answer, bytes):
-            self.reply(answer)
-        else:
-            self.run(self._wait(answer))
-
-    async def _wait(self, answer: Awaitable[bytes]) -> None:
-        try:
-            message = await answer
-        except Exception as error:
-            self.fail(error)
-        else:
-            self.reply(message)
-
-    def reply(self, message: bytes) -> None:
-        """Answer OK. Head, message and trailers leave as one piece when the windows allow."""
-        connection, size = self.connection, len(message) + PREFIX
-        if self.local_closed:
-            return
-        if 0 < connection.service.max_send < size - PREFIX:
-            text = f"trying to send message larger than max ({size - PREFIX} vs. {connection.service.max_send})"
-            return self.fail(RpcError(Grpc.RESOURCE_EXHAUSTED, text))
-        self.sent = size - PREFIX
-        method = self.head.method
-        if size > SMALL or method.expected > SMALL:
-            method.answered(size)
-        room = min(connection.send_window, self.send_window, connection.max_frame)
-        if size > room or connection.paused or self.initial or self.late or self.trailing:
-            self._open()
-            self.send_data(prefix(size - PREFIX) + message)
-            return self._finish_with(trailer_fields(Grpc.OK, extra=self.trailing), Grpc.OK)
-        self._headers_sent = True
-        connection.send_window -= size
-        constant = connection.encoder.constant
-        first, last = constant(self.head.opening), constant(DONE)
-        connection.send(
-            b"".join((
-                head(len(first), HEADERS, END_HEADERS, self.id), first,
-                head(size, DATA, 0, self.id), prefix(size - PREFIX), message,
-                head(len(last), HEADERS, END_HEADERS | END_STREAM, self.id), last,
-            ))
-        )  # fmt: skip
-        self._end()
-        return self._over(Grpc.OK)
-
-
-class StreamCall(Call):
-    """Messages both ways, in the handler's own time. `async for message in call` reads to the caller's half-close."""
-
-    _reader: asyncio.Future[None] | None = None
-    _unread = 0
-    _unpaid = 0
-
-    def __init__(self, connection: ServerConnection, stream_id: int, call: CallHead) -> None:
-        super().__init__(connection, stream_id, call)
-        self._inbox: deque[bytes] = deque()
-        self._broken: RpcError | None = None
-
-    def begin(self) -> None:
-        """Start the handler, or let it wait while the caller reads little of what it has asked for before."""
-        if not self.connection.unsent or self.connection.begins(self, 0):
-            self.resume()
-
-    def resume(self) -> None:
-        service = self.connection.service
-        try:
-            if service.intercept is not None:
-                service.intercept(self)
-        except Exception as error:
-            self.fail(error)
-        else:
-            self.run(self._serve())
-
-    async def _serve(self) -> None:
-        assert self.head.method.stream is not None
-        try:
-            await self.head.method.stream(self)
-        except Exception as error:
-            self.fail(error)
-        else:
-            if not self.local_closed:
-                if not self._headers_sent:
-                    self._open()
-                self._finish_with(trailer_fields(Grpc.OK, extra=self.trailing), Grpc.OK)
-
-    def data(self, payload: bytes, end: bool, size: int) -> None:
-        if self.local_closed:
-            return
-        try:
-            for message in self._feed(payload):
-                self._inbox.append(message)
-                self._unread += len(message)
-            if end and self._messages is not None and self._messages.unfinished:
-                raise Undecoded(Grpc.UNKNOWN, "unexpected EOF")
-        except RpcError as error:
-            self._broken = error
-        if self._unread > INBOX_HIGH:
-            self._unpaid += size
-        else:
-            self.credit(size)
-        self._wake_reader()
-
-    def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    def _gone(self) -> None:
-        super()._gone()
-        self._inbox.clear()
-        self._wake_reader()
-
-    async def receive(self) -> bytes | None:
-        """The next message; None after the caller's half-close. Raises RpcError for one that is too large or broken."""
-        while not self._inbox:
-            if self._broken is not None:
-                raise self._broken
-            if self.remote_closed:
-                return None
-            self._reader = self.connection.loop.create_future()
-            await self._reader
-        message = self._inbox.popleft()
-        self._unread -= len(message)
-        self.received += len(message)
-        if self._unpaid and self._unread <= INBOX_HIGH:
-            self.credit(self._unpaid)
-            self._unpaid = 0
-        return message
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        message = await self.receive()
-        if message is None:
-            raise StopAsyncIteration
-        return message
-
-    def start_answer(self) -> None:
-        """Send the head now (with `initial`), before any message."""
-        if not self._headers_sent:
-            self._send_head()
-
-    async def send(self, message: bytes) -> None:
-        """Send one message; waits while the caller reads slowly. Raises RpcError when it is too large."""
-        limit = self.connection.service.max_send
-        if 0 < limit < len(message):
-            raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"trying to send message larger than max ({len(message)} vs. {limit})")
-        self.start_answer()
-        self.sent += len(message)
-        self.send_data(prefix(len(message)) + message)
-        self.connection.busy()
-        if self.queued:
-            await self.writable()
-
-
-UnaryHandler: TypeAlias = "Callable[[UnaryCall, bytes], bytes | Awaitable[bytes]]"
-StreamHandler: TypeAlias = Callable[[StreamCall], Coroutine[Any, Any, None]]

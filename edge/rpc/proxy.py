@@ -8,10 +8,10 @@ from typing import Protocol, Self
 
 from edge.errors import Grpc
 from edge.resiliency import CircuitOpen, CodeError, Final, Policy, TimedOut
-from edge.rpc.call import StreamCall
 from edge.rpc.hpack import Field
 from edge.rpc.reply import Refused
 from edge.rpc.status import RpcError
+from edge.rpc.stream_call import StreamCall
 
 OWN = frozenset(("content-type", "grpc-encoding", "grpc-accept-encoding"))
 NO_RETRIES = "cannot use resiliency policies with retries on streaming RPCs"

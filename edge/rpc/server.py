@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge.errors import Grpc
-from edge.rpc.call import ANSWER, Call, CallHead, Method, StreamCall, StreamHandler, UnaryCall, UnaryHandler
+from edge.rpc.call import ANSWER, Call, CallHead, Method
 from edge.rpc.connection import READ_SIZE, Connection, Limits
 from edge.rpc.frames import H2, StreamFault
 from edge.rpc.hpack import Field
@@ -20,6 +20,8 @@ from edge.rpc.request import check_fields, read_request
 from edge.rpc.room import Room
 from edge.rpc.status import CONTENT_TYPE, RpcError, answered_with, bin_problem, parse_timeout, trailer_fields
 from edge.rpc.stream import Stream
+from edge.rpc.stream_call import StreamCall, StreamHandler
+from edge.rpc.unary_call import UnaryCall, UnaryHandler
 
 __all__ = ["Call", "Method", "Server", "Service", "StreamCall", "StreamHandler", "UnaryCall", "UnaryHandler"]
 

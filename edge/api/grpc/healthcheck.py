@@ -6,8 +6,8 @@ import asyncio
 
 from edge.api.grpc.call import Call, Direct, RpcError
 from edge.errors import EdgeError, Grpc
-from edge.rpc.call import StreamCall
 from edge.rpc.pb import health_pb2
+from edge.rpc.stream_call import StreamCall
 
 SERVICES = frozenset(("", "dapr.proto.runtime.v1.Dapr", "TaskHubSidecarService"))
 WATCH_EVERY = 1.0

@@ -26,11 +26,13 @@ from edge.identity.spiffe import Identity
 from edge.mesh.messages import pieces, response_message, to_request
 from edge.mesh.sidecars import Mesh
 from edge.model import InvokeRequest
-from edge.rpc.call import Call, Method, StreamCall, UnaryCall
+from edge.rpc.call import Call, Method
 from edge.rpc.pb import internals_pb2, wrappers_pb2
 from edge.rpc.proxy import forward
 from edge.rpc.server import LIMITS, Server, Service
 from edge.rpc.status import RpcError, metadata
+from edge.rpc.stream_call import StreamCall
+from edge.rpc.unary_call import UnaryCall
 from edge.telemetry import rpcs
 
 SERVICE = "/dapr.proto.internals.v1.ServiceInvocation/"

@@ -8,10 +8,10 @@ from edge.app import AppUnavailable
 from edge.blocks.invoke import InvokeFailed
 from edge.errors import Grpc
 from edge.received import NO_TRACE
-from edge.rpc.call import StreamCall
 from edge.rpc.proxy import forward as pass_on
 from edge.rpc.proxy import forward_guarded as pass_on_guarded
 from edge.rpc.status import metadata
+from edge.rpc.stream_call import StreamCall
 
 CALLEE, APP_ID = "dapr-callee-app-id", "dapr-app-id"
 TOKEN = "dapr-api-token"

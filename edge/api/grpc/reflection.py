@@ -9,9 +9,9 @@ from google.protobuf.descriptor import FileDescriptor
 
 from edge.api.grpc.call import Call, Direct
 from edge.errors import Grpc
-from edge.rpc.call import StreamCall
 from edge.rpc.pb import dapr_pb2, health_pb2, orchestrator_service_pb2, reflection_pb2  # noqa: F401  (their files are looked up)
 from edge.rpc.pb.pool import POOL
+from edge.rpc.stream_call import StreamCall
 
 SERVICES = ("TaskHubSidecarService", "dapr.proto.runtime.v1.Dapr", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection")
 

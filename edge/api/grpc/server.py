@@ -19,10 +19,12 @@ from edge.blocks import Blocks
 from edge.config.configuration import Configuration
 from edge.errors import EdgeError, Grpc
 from edge.rpc.call import Call as WireCall
-from edge.rpc.call import Method, StreamCall, UnaryCall
+from edge.rpc.call import Method
 from edge.rpc.room import UNKNOWN
 from edge.rpc.server import LIMITS, Server, Service
 from edge.rpc.status import RpcError, Undecoded
+from edge.rpc.stream_call import StreamCall
+from edge.rpc.unary_call import UnaryCall
 from edge.settings import AppSettings
 from edge.telemetry import rpcs as rpcs_of
 
