@@ -116,7 +116,7 @@ class Pages:
                 if self.known is not None and kind == LEAF and self.known(_varint(page, _varint(page, at)[1])[0]):
                     continue
                 yield self._cell(page, at + (4 if kind == INDEX_INTERIOR else 0), kind)
-            except (ValueError, IndexError, struct.error):
+            except (ValueError, IndexError, struct.error, OverflowError):  # the last: no rowid of SQLite's
                 continue
 
     def _cell(self, page: bytes, at: int, kind: int) -> tuple[int, Row]:

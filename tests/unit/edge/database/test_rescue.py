@@ -382,6 +382,17 @@ def test_a_file_in_doubt_is_checked_whatever_its_size_and_its_free_pages_are_no_
     assert not Path(f"{file}.doubt").exists() and aside(file).stat().st_size == size
 
 
+def test_a_rowid_that_is_none_is_passed_over(file: Path) -> None:
+    """Garbage that looks like a cell: a varint has 64 bits, a rowid 63 and a sign."""
+    size, page = file.stat().st_size, bytes((0x0D, 0, 0, 0, 1, 3, 0, 0, 3, 0))
+    cell = b"\x05" + b"\xff" * 9 + b"\x02\x00\x00\x00"
+    overwrite(file, (size // 1024 // 2 * 1024, page.ljust(768, b"\0") + cell.ljust(256, b"\0")), (size // 1024 // 3 * 1024, b"\xa5" * 1024))
+
+    report, found, missing = in_life(file, look)
+
+    assert report is not None and len(found) + missing == COUNT
+
+
 def test_a_sound_file_in_doubt_is_used_as_it_is(file: Path) -> None:
     doubt(file, "a page could not be read")
 
