@@ -273,6 +273,18 @@ async def test_what_the_broker_cannot_take_now_has_a_row_before_its_answer(tmp_p
             await until(lambda: len(broker.published) == 2 and made.pending("out/") == 0)
 
 
+async def test_what_is_refused_for_now_comes_again_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.blocks.outbox_broker.FIRST_DELAY", 0.05)
+    async with Scripted(puback=deque([0x97] * 3)) as broker:
+        raw = {"url": f"tcp://127.0.0.1:{broker.port}", "consumerID": "q"}
+        async with rig(tmp_path, {"bus": ("pubsub.mqtt5", raw)}) as made:
+            await until(lambda: made.opened[0].component.unhealthy() is None)
+            await asyncio.gather(*(made.publish("bus", "t", b"%d" % number, "text/plain", rawPayload="true") for number in range(3)))
+            await until(lambda: len(broker.published) >= 6 and made.pending("out/") == 0)
+
+    assert [int(packet[-1:]) for _, _, packet in broker.published] == [0, 1, 2, 0, 1, 2]
+
+
 async def test_the_receive_maximum_and_the_aliases_of_the_broker_are_kept_to(tmp_path: Path) -> None:
     receive_maximum, alias_maximum = b"\x21\x00\x03", b"\x22\x00\x02"
     async with Scripted(connack=receive_maximum + alias_maximum, slow=0.005) as broker:

@@ -134,6 +134,25 @@ def test_what_waits_for_its_answer_at_the_end_gets_a_row_with_it(tmp_path: Path)
         assert play(tmp_path, broker, script) == [0, 1, 2]
 
 
+def test_without_room_for_a_row_the_answer_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.blocks.outbox_broker.FULL_DELAY", 0.02)
+    monkeypatch.setattr("edge.database.database.LOOK_EVERY", 0.0)
+    with mosquitto(tmp_path) as broker:
+
+        async def script(made: Rig) -> tuple[bool, list[int]]:
+            await connected(made)
+            with silent(broker), monkeypatch.context() as full:
+                full.setattr("edge.database.database.space_left", lambda _: 1 << 10)
+                publishing = asyncio.create_task(publish_numbers(made, "a", range(1)))
+                await asyncio.sleep(0.15)
+                answered = publishing.done()
+                full.undo()
+                await publishing
+            return answered, await rows(made, "a")
+
+        assert play(tmp_path, broker, script) == (False, [0])
+
+
 def test_a_row_comes_behind_what_was_in_flight_before_it(tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker:
 
