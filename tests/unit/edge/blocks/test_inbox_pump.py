@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge.errors import Closed
+from edge.errors import Closed, EdgeError
 from edge.model import Message, Rule, Subscription
 from edge.resiliency import Breaker, BreakerSettings, Policy, Retry
 from edge.telemetry.metrics import Metrics
@@ -128,7 +128,7 @@ def test_ordered_subscription_waits_for_the_retried_message(tmp_path: Path) -> N
 
 
 def test_pauses_grow_without_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.blocks.retries.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("edge.blocks.retries.FIRST_PAUSE", 0.06)
 
     async def script(made: Rig) -> list[float]:
         await publish(made, 0)
@@ -138,7 +138,7 @@ def test_pauses_grow_without_a_policy(tmp_path: Path, monkeypatch: pytest.Monkey
 
     gaps = play(tmp_path, script, answers={"/t": Answer(500)})
 
-    assert gaps[3] > gaps[0] * 3
+    assert gaps[3] > gaps[0] * 2
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -336,6 +336,33 @@ def test_dead_letter_is_the_message_unchanged(tmp_path: Path) -> None:
     assert play(tmp_path, script, told, {"/t": RETRY})
 
 
+def test_a_dead_letter_that_cannot_be_sent_keeps_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.pubsub.sqlite.SETTLED_AFTER", 60.0)
+    monkeypatch.setattr("edge.blocks.delivery.FORWARD_PAUSE", 0.02)
+    monkeypatch.setattr("edge.database.database.LOOK_EVERY", 0.0)
+    told = [{**T, "deadLetterTopic": "morgue"}]
+    full = pytest.MonkeyPatch()
+
+    def answer(request: Seen) -> Answer:
+        full.setattr("edge.database.database.space_left", lambda _: 1 << 10)
+        return RETRY
+
+    async def script(made: Rig) -> tuple[int, int, list[tuple[str, int]]]:
+        await publish(made, 0)
+        await made.server.until(lambda: len(made.server.on("/t")) >= 2)
+        while_full = made.pending("in/")
+        made.server.answers["/t"] = RETRY
+        full.undo()
+        await made.server.until(lambda: made.pending("in/") == 0)
+        kept = [(one.lane, one.pending) for one in made.opened[0].component.kept() if one.pending and "morgue" in one.lane]
+        return while_full, sum(lane.dropped.get("dead-letter", 0) for lane in made.journal.stats("in/")), kept
+
+    try:
+        assert play(tmp_path, script, told, {"/t": answer}, mode="journal") == (1, 1, [("kept/bus/morgue", 1)])
+    finally:
+        full.undo()
+
+
 def test_undecodable_message_blocks_nothing(tmp_path: Path) -> None:
     async def script(made: Rig) -> tuple[list[int], list[str]]:
         await made.publish("bus", "t", b"no event", rawPayload="true")
@@ -422,6 +449,37 @@ def test_stopped_app_leaves_its_messages(tmp_path: Path) -> None:
         return made.pending("in/")
 
     assert play(tmp_path, script, answers={"/t": Answer(after=5.0)}) == 1
+
+
+def test_a_stop_leaves_what_has_no_row_with_the_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.blocks.subscriptions.LOCAL_HOLD", 60.0)
+
+    async def script(made: Rig) -> int:
+        publishing = asyncio.create_task(publish(made, 0))
+        await made.server.until(lambda: made.server.on("/t"))
+        await made.subscriptions.stop(made.app)
+        with pytest.raises(EdgeError, match="not subscribed any more"):
+            await publishing
+        return made.pending()
+
+    assert play(tmp_path, script, answers={"/t": Answer(after=5.0)}) == 0
+
+
+def test_what_finds_no_room_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.blocks.subscriptions.LOCAL_HOLD", 60.0)
+    monkeypatch.setattr("edge.blocks.inbox_lane.FULL_DELAY", 0.01)
+    monkeypatch.setattr("edge.database.database.LOOK_EVERY", 0.0)
+
+    def answer(request: Seen) -> Answer:
+        monkeypatch.setattr("edge.database.database.space_left", lambda _: 1 << 10)
+        return RETRY
+
+    async def script(made: Rig) -> int:
+        with pytest.raises(EdgeError) as caught:
+            await publish(made, 0)
+        return caught.value.http
+
+    assert play(tmp_path, script, answers={"/t": answer}) == 507
 
 
 @pytest.mark.parametrize("started", [True, False], ids=["with a lane", "before the app is up"])
