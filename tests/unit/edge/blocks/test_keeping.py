@@ -155,7 +155,7 @@ def test_a_backlog_is_sent_at_its_rate_and_live_topics_do_not_wait(tmp_path: Pat
         took, before_live = over_mqtt(tmp_path, broker, script, journalRate="100")
 
     assert before_live < 150
-    assert took > 0.2
+    assert took > 0.4 * (150 - before_live) / 100  # the live one may be noticed late
 
 
 @needs_mosquitto
