@@ -48,7 +48,7 @@ $(VENV)/.ready-test: $(VENV)/.ready pyproject.toml
 mosquitto:
 	@packaging/system mosquitto
 
-# the released Dapr SDKs for JavaScript and Go that tests/sdk runs; quick when nothing changed
+# the released Dapr SDKs for JavaScript, Go and Java that tests/sdk runs; quick when nothing changed
 .PHONY: sdk
 sdk:
 	@packaging/system npm

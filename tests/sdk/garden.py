@@ -22,7 +22,7 @@ RESILIENCY = json.dumps(
         },
     }
 )
-NAMES = ["files", "keys", "locks", "pubsub", "secrets", "settings", "statestore", "ticker"]
+NAMES = ["echo", "files", "keys", "locks", "pubsub", "secrets", "settings", "statestore", "ticker"]
 
 
 def resources(folder: Path) -> dict[str, str]:
@@ -38,6 +38,7 @@ def resources(folder: Path) -> dict[str, str]:
         component("ticker", "bindings.cron", {"schedule": "@every 1s"}),
         component("keys", "crypto.dapr.localstorage", {"path": str(folder / "keys")}),
         component("locks", "lock.sqlite"),
+        component("echo", "conversation.echo"),
         component("settings", "configuration.sqlite", {"connectionString": str(folder / "settings.db")}),
     ]
     return {"components.yaml": "\n---\n".join(made), "resiliency.yaml": RESILIENCY}

@@ -47,6 +47,17 @@ def go(name: str) -> list[str]:
     return [str(CACHE / "go-sdk"), name]
 
 
+def java(folder: str, name: str) -> list[str]:
+    """The command of the class `name` of tests/sdk/java/`folder`. Skips the test when there is no JDK, no Maven, or nothing fetched."""
+    if shutil.which("javac") is None or shutil.which("mvn") is None:
+        pytest.skip("the Java SDK needs a JDK and Maven")
+    _install("java")
+    made = CACHE / "java" / folder
+    if not (made / "made-from").exists():
+        pytest.skip(f"no JDK 17, or Maven could not fetch what tests/sdk/java/{folder} needs ({made}/maven.txt)")
+    return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{made}/classes:{made}/lib/*", name]
+
+
 @contextmanager
 def called(folder: Path, apps: Mapping[str, tuple[Sequence[str], str]], **settings: Any) -> Iterator[None]:
     """Apps that are only called, each beside a sidecar of its own. apps: app id -> its command and protocol."""

@@ -34,9 +34,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield names(folder)
 
 
-@pytest.mark.parametrize("language", ["python", "node", "go"])
+@pytest.mark.parametrize("language", ["python", "node", "go", "java"])
 def test_programs_see_what_they_see_with_daprd(tmp_path: Path, config: str, language: str) -> None:
-    command = {"python": programs.python, "node": programs.node, "go": programs.go}[language]("invoke")
+    command = programs.java("client", "Invoke") if language == "java" else getattr(programs, language)("invoke")
     expected = json.loads(RECORDED.read_text())[language]
 
     seen = dict(programs.run(command, tmp_path, app_id="kitchen", needs_app=False, config=config))
