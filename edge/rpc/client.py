@@ -91,6 +91,7 @@ class ClientConnection(Connection):
         self._first: tuple[Field, ...] = ((":method", "POST"), (":scheme", scheme))
         self._common: tuple[Field, ...] = ((":authority", authority), CONTENT_TYPE, ("te", "trailers"), AGENT)
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._fault: Exception | None = None
 
     @property
     def usable(self) -> bool:
@@ -113,6 +114,14 @@ class ClientConnection(Connection):
         large = isinstance(error, ConnectionFault) and error.code is H2.FRAME_SIZE_ERROR
         cause = "http2: frame too large" if large else "EOF" if error is None else str(error)
         return f'connection error: desc = "error reading server preface: {cause}"'
+
+    def refusal(self) -> RpcError:
+        """For calls that come when it is over."""
+        return RpcError(Grpc.UNAVAILABLE, self.wording(self._fault))
+
+    def _drop_streams(self, error: Exception | None) -> None:
+        self._fault = self._fault or error
+        super()._drop_streams(error)
 
     async def room(self) -> None:
         """Wait until the server's limit on concurrent streams allows one more."""
@@ -231,7 +240,7 @@ class Channel:
             else:
                 connection = await self._open()
                 if not connection.usable:
-                    raise RpcError(Grpc.UNAVAILABLE, connection.wording(None))  # it ended at once: so would the next
+                    raise connection.refusal()  # it ended at once: so would the next
         return connection
 
     async def _open(self) -> ClientConnection:

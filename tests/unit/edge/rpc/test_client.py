@@ -330,16 +330,27 @@ def test_calls_that_a_draining_server_did_not_look_at_go_to_a_new_connection() -
     asyncio.run(main())
 
 
-def test_an_http1_server_is_no_grpc_server() -> None:
+class Late(Target):
+    """Whoever dials is told of the connection when the server's first bytes have been read."""
+
+    async def connect(self, protocol: Any) -> None:
+        await super().connect(protocol)
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_an_http1_server_is_no_grpc_server(first: bool) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(10)
+        if not first:
+            await reader.read(10)
         writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
         writer.close()
 
     async def main() -> None:
         async with await asyncio.start_server(talk, "127.0.0.1", 0) as listener:
+            target = (Late if first else Target)("127.0.0.1", listener.sockets[0].getsockname()[1])
             with pytest.raises(RpcError) as caught:
-                await Channel(Target("127.0.0.1", listener.sockets[0].getsockname()[1])).unary("/t/Echo", b"")
+                await Channel(target).unary("/t/Echo", b"")
             assert caught.value.code == 14
             assert caught.value.message == 'connection error: desc = "error reading server preface: http2: frame too large"'
 
