@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from edge.blocks.inbox_lane import LaneSettings
+from edge.blocks.inbox_pump import SingleLane
+from edge.blocks.outcome import DELIVERED, Outcome
 from edge.errors import Closed, EdgeError
 from edge.model import Message, Rule, Subscription
 from edge.resiliency import Breaker, BreakerSettings, Policy, Retry
@@ -449,6 +452,30 @@ def test_stopped_app_leaves_its_messages(tmp_path: Path) -> None:
         return made.pending("in/")
 
     assert play(tmp_path, script, answers={"/t": Answer(after=5.0)}) == 1
+
+
+class Stumbling:
+    """A courier with a bug that shows at its first attempt."""
+
+    attempts = 0
+
+    async def attempt(self, message: Message, failures: int) -> Outcome:
+        self.attempts += 1
+        if self.attempts == 1:
+            raise RuntimeError("a bug")
+        return DELIVERED
+
+
+def test_an_attempt_that_meets_a_bug_gives_its_row_back(tmp_path: Path) -> None:
+    async def script(made: Rig) -> tuple[int, int]:
+        courier, name = Stumbling(), "in/app/bus/other"
+        lane = SingleLane(LaneSettings(name, "journal"), courier, made.journal, made.gates.streams(made.app), made.tasks)
+        await made.journal.put(name, Message("other", b"{}"))
+        await made.server.until(lambda: sum(one.delivered for one in made.journal.stats(name)) == 1)
+        await lane.close()
+        return courier.attempts, made.pending(name)
+
+    assert play(tmp_path, script, started=False) == (2, 0)
 
 
 def test_a_stop_leaves_what_has_no_row_with_the_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
