@@ -22,6 +22,7 @@ PATH_SAFE = "/$&+,:;=@!'()*[]~%"
 ESCAPED_SAFE = "/$&+,:;=@~"
 ROUTE_SAFE = PATH_SAFE + "?#"
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
+QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
 PLAIN_PATH = re.compile(r"[A-Za-z0-9\-_.~/$&+,:;=@!'()*\[\]%]*")
 TRACE_FIELDS = frozenset(("traceparent", "tracestate", "grpc-trace-bin"))
 
@@ -74,7 +75,8 @@ def method_target(path: str, query: str) -> str:
     path: `..` can't escape, `//` and a trailing `/` go. Raises ValueError for a broken escape.
     """
     target = _escaped(_clean(path))
-    return f"{target}?{query.partition('#')[0]}" if query else target
+    query = query.partition("#")[0] if query.isascii() else quote(query.partition("#")[0], safe=QUERY_SAFE, errors="surrogateescape")
+    return f"{target}?{query}" if query else target
 
 
 def _escaped(path: str) -> str:

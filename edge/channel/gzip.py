@@ -34,5 +34,5 @@ async def unpacking(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
                 yield data
         if data := unpacker.flush():
             yield data
-    except zlib.error as error:
-        raise BadResponse(f"gzip: {error}") from None
+    except zlib.error:
+        raise BadResponse("gzip: invalid header") from None

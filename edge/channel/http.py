@@ -173,11 +173,11 @@ class HttpChannel:
 
     async def invoke(self, request: InvokeRequest) -> InvokeResponse:
         """Service invocation; a streamed answer holds the concurrency slot until it was read or closed."""
-        if request.method == "CONNECT" or (request.grpc and request.method not in VERBS):
+        if request.method == "CONNECT" or (request.grpc and request.method in ("", "NONE")):
             raise AppUnavailable(NO_VERB if request.method else NO_EXTENSION)
         if self.app.health_check is not None and not self.app.healthy:
             raise AppUnavailable(UNHEALTHY)
-        method = request.method if request.method in VERBS else "POST"
+        method = request.method if request.grpc or request.method in VERBS else "POST"
         target = self.target(request.path, request.query)
         head, zipping = self._invoke_head(method, request)
         slots = self._exchange.slots
