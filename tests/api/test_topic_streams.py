@@ -297,8 +297,10 @@ def test_unanswered_events_survive_the_daemon(tmp_path: Path, broker: Broker, ki
 
     with sidecar(tmp_path, **settings) as edged, Client(edged.grpc_port) as client:
         stream = opened(client, "wire", name)
-        values = [got_and_answered(stream) for _ in range(4)]
+        values: set[Any] = set()
+        while len(values) < 4:  # an acknowledgement may have been under way at the end: then a message comes twice
+            values.add(got_and_answered(stream))
         stream.cancel()
 
     assert len(events) == 3
-    assert set(values) == {0, 1, 2, "meanwhile"}
+    assert values == {0, 1, 2, "meanwhile"}
