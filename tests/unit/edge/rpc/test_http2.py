@@ -18,9 +18,11 @@ import pytest
 from edge.http1.messages import BodyTooLarge, Handler, Limits, Request, Response
 from edge.http1.server import Tcp, serve
 from edge.rpc.http2 import http2
+from edge.rpc.room import OWN
 from tests.unit.edge.rpc.serving import looping
 
 LIMITS = Limits(max_body_bytes=300_000)
+HEAD = ((":method", "GET"), (":scheme", "http"), (":authority", "x"))
 
 
 def handler(request: Request) -> Response | Awaitable[Response]:
@@ -269,3 +271,36 @@ def test_a_client_that_leaves_cancels_the_handler() -> None:
             time.sleep(0.01)
 
     assert cancelled.is_set()
+
+
+def test_requests_wait_while_much_of_the_answers_is_unread() -> None:
+    calls: list[str] = []
+
+    def large(request: Request) -> Response:
+        calls.append(request.path)
+        return Response(200, [], bytes(1 << 20))
+
+    with server(large, LIMITS) as port, contextlib.closing(Client(port)) as client, contextlib.closing(Client(port)) as other:
+        for number in range(30):
+            client.h2.send_headers(2 * number + 1, [*HEAD, (":path", f"/{number}")], end_stream=True)
+        client.flush()
+        _, body = other.ask("GET", "/other")
+        started = len(calls) - 1
+        size = read_all(client, 30)
+
+    assert (len(body), size) == (1 << 20, 30 << 20)
+    assert started <= (OWN >> 20) + 1
+    assert sorted(calls) == sorted(["/other", *(f"/{number}" for number in range(30))])
+
+
+def read_all(client: Client, streams: int) -> int:
+    """The bytes of all answers."""
+    size = ended = 0
+    while ended < streams:
+        for event in client.h2.receive_data(client.socket.recv(65_536)):
+            if isinstance(event, h2.events.DataReceived):
+                size += len(event.data)
+                client.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            ended += isinstance(event, h2.events.StreamEnded)
+        client.flush()
+    return size
