@@ -196,6 +196,33 @@ async def redis_pubsub(folder: Path, **raw: str) -> AsyncIterator[tuple[Any, Any
 
 
 @pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+async def test_redis_entries_that_a_killed_sidecar_had_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge.model import Message
+
+    monkeypatch.setattr("components.pubsub._streams.ABANDONED", 0.1)
+    broker = RedisBroker(tmp_path / "broker")
+    await broker.start()
+    try:
+        async with opened(broker.type, tmp_path, broker.raw) as pubsub:
+            stuck = Sink()
+            stuck.gate.clear()
+            await pubsub.subscribe("t", stuck, {}, "app")
+            await pubsub.publish(Message("t", b"1", id="1"))
+            await until(lambda: stuck.attempts == 1)
+            (reader,) = pubsub._readers
+            await reader._window.close(0)  # as if killed
+            await reader.close()
+            await pubsub.publish(Message("t", b"2", id="2"))
+
+        async with opened(broker.type, tmp_path, broker.raw) as pubsub:
+            sink = Sink()
+            await pubsub.subscribe("t", sink, {}, "app")
+            await until(lambda: sink.payloads == [b"1", b"2"], 15)
+    finally:
+        broker.server.stop()
+
+
+@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
 async def test_redis_entries_are_laid_out_as_daprds(tmp_path: Path) -> None:
     from edge.model import Message
 

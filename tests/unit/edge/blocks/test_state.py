@@ -82,3 +82,15 @@ def test_apps_do_not_see_each_others_keys(tmp_path: Path) -> None:
             assert await StateService(Parts([part])).store(App("other"), "jar").get("k") is None
 
     asyncio.run(main())
+
+
+def test_a_value_that_cannot_be_read_has_daprs_code(tmp_path: Path) -> None:
+    async def main() -> tuple[str, int]:
+        async with stored(tmp_path, App("shop")) as (store, part):
+            await store.save([SetItem("k", b"\x00", is_json=False)])
+            await part.component.unit_database.write(lambda tx: tx.execute("UPDATE state SET value='%'") and None)
+            with pytest.raises(EdgeError) as caught:
+                await store.get("k")
+            return caught.value.code.tag, caught.value.http
+
+    assert asyncio.run(main()) == ("ERR_STATE_GET", 500)

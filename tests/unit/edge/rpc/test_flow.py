@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import pytest
 
 from edge.rpc import frames
+from edge.rpc.client import Channel, Target
 from edge.rpc.server import Method, StreamCall
 from tests.unit.edge.rpc.serving import Raw, serving
 
@@ -57,3 +59,32 @@ def test_a_changed_initial_window_reaches_streams_that_are_open() -> None:
         client.send(frames.settings_frame([(frames.Setting.INITIAL_WINDOW_SIZE, MUCH)]))
 
         assert (before, arrived(client, 1, ALL)) == (0, ALL)
+
+
+def test_a_client_that_does_not_read_stops_the_sender() -> None:
+    sent = 0
+
+    async def endless(call: StreamCall) -> None:
+        nonlocal sent
+        while sent < 400:
+            await call.send(b"x" * 65_536)
+            sent += 1
+
+    async def read(port: int) -> tuple[int, int]:
+        channel = Channel(Target("127.0.0.1", port))
+        reply = await channel.stream("/t/Endless")
+        reply.half_close()
+        while sent < 5:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        before, received = sent, 0
+        async for _ in reply:
+            received += 1
+        await channel.close()
+        return before, received
+
+    with serving({"/t/Endless": Method(stream=endless)}) as (port, _, _):
+        before, received = asyncio.run(read(port))
+
+    assert before < 200
+    assert received == 400
