@@ -153,7 +153,7 @@ async def _run(groups: list[Group], base: Path, service: bool, again: Callable[[
     try:
         async with Fleet(groups, base, stop, service=service) as fleet:
             signals.started()
-            async with told(fleet.daemons, f"{len(apps)} apps: {', '.join(apps)}"):
+            async with told(fleet.daemons, f"{len(apps)} apps: {', '.join(apps)}" if apps else "no apps"):
                 if service:
                     _reload_on_hangup(fleet, again)
                 await stop.wait()

@@ -22,6 +22,8 @@ from edge.version import DAPR
 
 LEVELS = {"debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "fatal": 50, "panic": 50}
 NAMES = {10: "debug", 20: "info", 30: "warning", 40: "error", 50: "fatal"}
+PRIORITIES = {10: "<7>", 20: "<6>", 30: "<4>", 40: "<3>", 50: "<2>"}
+"""Before a line for journald: its priority there (sd-daemon(3))."""
 PLAIN = re.compile(r"[A-Za-z0-9\-._/@^+]*")
 ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})  # as Go's JSON
@@ -91,12 +93,22 @@ def _told(last: logging.LogRecord, hidden: int) -> logging.LogRecord:
     return told
 
 
+def _is_journald(fd: int) -> bool:
+    """systemd names its socket to the journal by device and inode (systemd.exec(5), $JOURNAL_STREAM)."""
+    named = os.environ.get("JOURNAL_STREAM")
+    if not named:
+        return False
+    about = os.fstat(fd)
+    return named == f"{about.st_dev}:{about.st_ino}"
+
+
 class Lines(logging.Handler):
     """Writes each record unbuffered to a file descriptor; a reader that went away is no reason to fail."""
 
     def __init__(self, app_id: str, as_json: bool = False, fd: int = 1) -> None:
         super().__init__()
         self.as_json, self.fd, self._folding = as_json, fd, Folding()
+        self._priorities = PRIORITIES if _is_journald(fd) else {}
         self.common = {"instance": socket.gethostname(), "type": "log", "ver": DAPR}
         if app_id:
             self.common["app_id"] = app_id
@@ -114,7 +126,8 @@ class Lines(logging.Handler):
 
     def _write(self, record: logging.LogRecord) -> None:
         try:
-            os.write(self.fd, self.line(record).encode("utf-8", "replace"))
+            line = self._priorities.get(record.levelno, "") + self.line(record)
+            os.write(self.fd, line.encode("utf-8", "replace"))
         except OSError:
             self.handleError(record) if self.fd > 2 else None
 

@@ -82,3 +82,19 @@ def test_a_new_minute_tells_of_the_last(written: Written, monkeypatch: pytest.Mo
 
     assert len(written.lines()) == AT_MOST + 2
     assert "one of 5 like this" in written.lines()[-2] and "again" in written.lines()[-1]
+
+
+def test_journald_gets_each_lines_priority_and_others_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = (tmp_path / "journal").open("w")
+    journal = os.fstat(about.fileno())
+    monkeypatch.setenv("JOURNAL_STREAM", f"{journal.st_dev}:{journal.st_ino}")
+    told, other = Written(tmp_path / "journal", as_json=False), Written(tmp_path / "log", as_json=False)
+
+    for one in (told, other):
+        one.log("link lost", level=logging.WARNING)
+        one.log("up")
+        os.close(one.handler.fd)
+    about.close()
+
+    assert [line[:8] for line in told.lines()] == ["<4>time=", "<6>time="]
+    assert [line[:5] for line in other.lines()] == ["time=", "time="]
