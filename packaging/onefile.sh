@@ -2,7 +2,7 @@
 # edged, one file: unpacks itself once per version into this user's state directory, then becomes the unpacked program (same process).
 set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
-version='@VERSION@' hash='@HASH@' lines='@LINES@'
+version='@VERSION@' hash='@HASH@' lines='@LINES@' arch='@ARCH@'
 state=${STATE_DIRECTORY:-}
 state=${state%%:*}
 [ -n "$state" ] || state=${XDG_STATE_HOME:+$XDG_STATE_HOME/edged}
@@ -25,6 +25,12 @@ if [ ! -f "$here/.complete" ]; then
     found=$(sha256sum < "$work/payload"); found=${found%% *}
     case $found in "$hash"*) ;; *) echo "edged: this file is damaged (sha256 $found); download it again" >&2; exit 1 ;; esac
     gzip -dc < "$work/payload" | tar -xf - -C "$work" || { echo "edged: no space to unpack in $base; free some or set EDGED_PROGRAM_DIR" >&2; exit 1; }
+    said=$("$work/edged/edged" version 2>&1) || {
+        echo "edged: the program does not run from $base: $said" >&2
+        [ "$(uname -m)" = "$arch" ] || echo "edged: this file is for $arch, this machine is $(uname -m); download the one for it" >&2
+        [ "$(uname -m)" != "$arch" ] || echo "edged: if that folder is mounted noexec, set EDGED_PROGRAM_DIR to another" >&2
+        exit 1
+    }
     ln -f "$work/edged/edged" "$work/edged/daprd"
     : > "$work/edged/.complete"
     sync "$work/edged/.complete" 2>/dev/null || :

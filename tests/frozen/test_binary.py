@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -17,7 +18,9 @@ from edge.version import VERSION
 from tests.budgets.process import memory, settled
 from tests.cli.edged import alive, until
 from tests.harness import ROOT, Sidecar, component, free_port, sidecar
+from tests.harness_brokers import nats_server, needs_nats
 from tests.harness_mqtt import mosquitto, needs_mosquitto
+from tests.harness_servers import needs_postgresql, postgresql_server
 
 APP = """
 import os, sys
@@ -114,11 +117,47 @@ def test_routing_rules_and_grpc_work_in_it(tmp_path: Path) -> None:
             assert b"pubsub.in-memory" in call(b"", timeout=20)
 
 
+@needs_postgresql
+def test_state_in_postgresql_works_in_it(tmp_path: Path) -> None:
+    with postgresql_server(tmp_path / "server") as server:
+        resources = {"state.yaml": component("db", "state.postgresql", {"connectionString": server.url}, version="v2")}
+        with sidecar(tmp_path, resources=resources, program=(str(FOLDER / "edged"), "run")) as one:
+            assert one.call("POST", "/v1.0/state/db", [{"key": "k", "value": 42}]).status == 204
+            assert one.call("GET", "/v1.0/state/db/k").body == b"42"
+
+
+async def stream(url: str, name: str, subject: str) -> None:
+    import nats
+
+    async with await nats.connect(url) as plain:
+        await plain.jetstream().add_stream(name=name, subjects=[subject])
+
+
+@needs_nats
+def test_jetstream_works_in_it(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    subscription = {"apiVersion": "dapr.io/v1alpha1", "kind": "Subscription", "metadata": {"name": "s"}}
+    spec = {"spec": {"pubsubname": "js", "topic": "t", "route": "/got"}}
+    with nats_server(tmp_path / "server") as server:
+        asyncio.run(stream(server.url, "plants", "t"))
+        resources = {
+            "js.yaml": component("js", "pubsub.jetstream", {"natsURL": server.url}),
+            "s.yaml": json.dumps(subscription | spec),
+        }
+        with sidecar(
+            tmp_path, resources=resources, program=(str(FOLDER / "edged"), "run"), app_port=free_port(),
+            command=(sys.executable, "-c", APP, str(seen)),
+        ) as one:  # fmt: skip
+            one.wait("/v1.0/healthz")
+            assert one.call("POST", "/v1.0/publish/js/t", {"n": 1}).status == 204
+            until(lambda: seen.exists() and seen.read_text() == "/got ")
+
+
 def test_the_bill_of_materials_names_what_is_frozen_in() -> None:
     bill = json.loads((DIST / f"{ONE_FILE.name}.cdx.json").read_text())
 
     parts = {part["name"]: part for part in bill["components"]}
-    assert {"python", "sqlite", "httptools", "orjson", "protobuf", "paho-mqtt", "cryptography"} <= set(parts)
+    assert {"python", "sqlite", "httptools", "orjson", "protobuf", "paho-mqtt", "cryptography", "asyncpg", "nats-py", "redis"} <= set(parts)
     assert not {"pytest", "mypy", "grpcio", "dapr"} & set(parts)
     assert all(part.get("licenses") or part["hashes"] for part in parts.values())
 
@@ -169,6 +208,23 @@ def test_a_damaged_one_file_says_so_and_leaves_nothing(tmp_path: Path) -> None:
 
     assert done.returncode == 1 and "this file is damaged" in done.stderr
     assert list((tmp_path / "state/program").iterdir()) == []
+
+
+def test_a_program_that_cannot_run_here_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    """As on another architecture, or from a folder mounted noexec: the unpacked program is tried before it counts."""
+    text, _, payload = ONE_FILE.read_bytes().partition(b"\nexit 1\n")
+    broken = tmp_path / "broken"
+    for arch, said in (("sparc", "this file is for sparc, this machine is"), (os.uname().machine, "mounted noexec")):
+        script = re.sub(rb"arch='[^']*'", f"arch='{arch}'".encode(), text).replace(
+            b'said=$("$work', b'chmod a-x "$work/edged/edged"; said=$("$work'
+        )
+        broken.write_bytes(script + b"\nexit 1\n" + payload)
+        broken.chmod(0o755)
+
+        done = run("--version", program=broken, STATE_DIRECTORY=str(tmp_path / "state"))
+
+        assert done.returncode == 1 and "does not run from" in done.stderr and said in done.stderr
+        assert list((tmp_path / "state/program").iterdir()) == []
 
 
 def test_a_folder_of_another_user_is_not_trusted(tmp_path: Path) -> None:
