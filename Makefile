@@ -57,17 +57,23 @@ sdk:
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info
 
+# and what freezes it
+$(VENV)/.ready-packaging: $(VENV)/.ready pyproject.toml
+	@packaging/venv $(PYTHON) $(VENV) packaging
+	@touch $@
+
 # the frozen executable, as one folder and as one file
-binary: $(VENV)/.ready
+binary: $(VENV)/.ready-packaging
 	@packaging/build
 
 # the executable passes what the source tree passes, within its budgets
 .PHONY: test-binary deb
 test-binary: $(VENV)/.ready-test mosquitto binary
+	@packaging/system psql:postgresql nats-server
 	@EDGED_PROGRAM=$(CURDIR)/dist/edged/edged packaging/test -m "not slow or frozen" tests/frozen tests/cli tests/budgets tests/api
 
-# the Debian package of this machine's architecture
-deb: binary
+# the Debian package of this machine's architecture; with ARCH=arm64 or armhf of that one, by qemu-user in a Debian root (needs root)
+deb: $(VENV)/.ready-packaging
 	@packaging/deb
 
 # a thermostat actor per room, over a kill
@@ -90,3 +96,15 @@ behind-nat: $(VENV)/.ready mosquitto
 test-deb: deb
 	@packaging/system debootstrap curl
 	@packaging/try-deb
+
+# the package under a booted systemd: qemu starts a Debian 12 with it, kills it, hangs it, cuts its power (needs root and debootstrap)
+.PHONY: test-boot
+test-boot: deb
+	@packaging/system debootstrap qemu-system-x86_64:qemu-system-x86
+	@packaging/try-boot
+
+# the container image: built without an engine, run as Kubernetes would (needs root and debootstrap)
+.PHONY: test-container
+test-container:
+	@packaging/system debootstrap curl buildah runc
+	@packaging/try-container

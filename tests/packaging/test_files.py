@@ -49,7 +49,15 @@ def test_the_units_are_what_systemd_understands(tmp_path: Path) -> None:
 def test_the_service_is_watched_restarted_and_given_its_folders() -> None:
     text = (ROOT / "systemd/edged.service").read_text()
 
-    for line in ("Type=notify", "WatchdogSec=60", "Restart=always", "KillMode=mixed", "StateDirectory=edged", "RuntimeDirectory=edged"):
+    for line in (
+        "ConfigurationDirectoryMode=0750",
+        "Type=notify",
+        "WatchdogSec=60",
+        "Restart=always",
+        "KillMode=mixed",
+        "StateDirectory=edged",
+        "RuntimeDirectory=edged",
+    ):
         assert f"\n{line}\n" in text
 
 
@@ -82,7 +90,11 @@ def test_the_example_of_a_device_is_a_run_file_that_is_read(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "script",
-    ["install.sh", "onefile.sh", "build", "deb", "venv", "system", "test", "check", "debian/postinst", "debian/prerm", "debian/postrm"],
+    sorted(
+        str(path.relative_to(ROOT / "packaging"))
+        for path in (ROOT / "packaging").rglob("*")
+        if path.is_file() and (path.read_bytes().startswith(b"#!/bin/sh") or (path.parent.name == "boot" and not path.suffix))
+    ),
 )
 def test_scripts_are_what_a_shell_understands(script: str) -> None:
     subprocess.run(["sh", "-n", str(ROOT / "packaging" / script)], check=True)
