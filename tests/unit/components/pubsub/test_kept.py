@@ -123,6 +123,20 @@ def test_a_kept_message_that_is_not_taken_is_offered_again(tmp_path: Path, monke
     assert play(tmp_path, script) == [0, 1]
 
 
+def test_what_a_consumer_was_about_to_get_when_it_ended_is_kept(tmp_path: Path) -> None:
+    async def cut_off(pubsub: Any) -> None:
+        await publish(pubsub, "t", 0, 1, 2)
+        sink = Sink()
+        sink.gate.clear()
+        await pubsub.subscribe("t", sink, {}, "app")
+        await until(lambda: sink.attempts == 1)
+
+    play(tmp_path, lambda pubsub: became_known(pubsub, "t"))
+    play(tmp_path, cut_off)
+
+    assert play(tmp_path, lambda pubsub: received(pubsub, "t")) == [0, 1, 2]
+
+
 def test_who_stays_away_loses_nothing_to_those_who_came(tmp_path: Path) -> None:
     async def script(pubsub: Any) -> list[int]:
         for app in ("one", "two"):
