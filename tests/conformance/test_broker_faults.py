@@ -180,6 +180,22 @@ async def test_what_nobody_acknowledged_comes_again(broker: Any, tmp_path: Path)
         await until(lambda: sink.payloads == [b"x"], 15)
 
 
+@pytest.mark.skipif(NATS is None, reason="nats-server is not installed")
+async def test_what_no_stream_takes_is_no_success(tmp_path: Path) -> None:
+    from edge.errors import ComponentError
+    from edge.model import Message
+
+    broker = NatsBroker(tmp_path / "broker")
+    try:
+        await broker.start()
+        async with opened(broker.type, tmp_path, broker.raw) as pubsub:
+            await asyncio.wait_for(pubsub.publish(Message("t", b"1", id="1")), 10)
+            with pytest.raises(ComponentError, match="no response from stream"):
+                await asyncio.wait_for(pubsub.publish(Message("elsewhere", b"2", id="2")), 10)
+    finally:
+        broker.server.stop(signal.SIGKILL)
+
+
 @asynccontextmanager
 async def redis_pubsub(folder: Path, **raw: str) -> AsyncIterator[tuple[Any, Any]]:
     """A pubsub.redis and a plain client on one server."""
