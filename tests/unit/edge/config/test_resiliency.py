@@ -9,7 +9,8 @@ import pytest
 
 from edge.cel import Condition
 from edge.config.plan import Plan, read_plan
-from edge.resiliency import BreakerSettings, Retry
+from edge.config.resources import Resiliency
+from edge.resiliency import BreakerSettings, Retry, Rules
 
 HEAD = "apiVersion: dapr.io/v1alpha1\nkind: Resiliency\nmetadata: {name: %s}\nspec:\n"
 
@@ -96,3 +97,12 @@ def test_a_target_that_names_no_policy_is_a_warning(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "policies: {timeouts: {quick: 1s}}\ntargets: {components: {s: {outbound: {timeout: quik}}}}")
 
     assert plan.problems[0].message == ("spec.targets.components.s.outbound.timeout: no policy quik in this resource, did you mean quick?")
+
+
+def test_rules_apply_to_the_apps_of_their_scopes_the_later_over_the_earlier() -> None:
+    everybody = Resiliency("all", "", (), Rules(timeouts={"slow": 1.0}))
+    one = Resiliency("one", "", ("shop",), Rules(timeouts={"slow": 2.0}))
+    plan = Plan(resiliencies=(everybody, one))
+
+    assert [plan.rules(app).timeouts for app in ("shop", "other")] == [{"slow": 2.0}, {"slow": 1.0}]
+    assert [plan.resiliency_name(app) for app in ("shop", "other")] == ["one", "all"]
