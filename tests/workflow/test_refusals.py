@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.grpc_client import Client
-from tests.harness import sidecar
+from tests.harness import Sidecar, sidecar
 
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("PurgeInstances", {"instanceId": "none"}, "UNKNOWN", "failed to purge workflow state: no such instance exists"),
@@ -25,13 +25,26 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("RerunWorkflowFromEvent", {"sourceInstanceID": "none"}, "NOT_FOUND", "workflow instance does not exist with ID 'none'"),
     ("RaiseEvent", {"instanceId": "none", "name": "e"}, "UNKNOWN", "no such instance exists"),
     ("TerminateInstance", {"instanceId": "none"}, "UNKNOWN", "failed to submit termination request: no such instance exists"),
+    ("PurgeInstances", {"instanceId": "later"}, "UNKNOWN", "failed to purge workflow state: orchestration has not yet completed"),
+    ("PurgeInstances", {"instanceId": "later", "recursive": True}, "UNKNOWN", "failed to purge workflow state: no such instance exists"),
+    ("RerunWorkflowFromEvent", {"sourceInstanceID": "later"}, "INVALID_ARGUMENT", "'later' is not in a terminal state"),
     ("GetInstanceHistory", {"instanceId": "none"}, "NOT_FOUND", "workflow instance 'none' not found"),
 ]  # fmt: skip
+LATER = {"name": "w", "scheduledStartTimestamp": "2999-01-01T00:00:00Z"}
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with sidecar(tmp_path_factory.mktemp("hub"), resources={}) as edged, Client(edged.grpc_port, "TaskHubSidecarService") as client:
+def edged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    """With an instance that starts in a far future."""
+    with sidecar(tmp_path_factory.mktemp("hub"), resources={}) as edged:
+        with Client(edged.grpc_port, "TaskHubSidecarService") as client:
+            client.call("StartInstance", LATER | {"instanceId": "later"})
+        yield edged
+
+
+@pytest.fixture(scope="module")
+def hub(edged: Sidecar) -> Iterator[Client]:
+    with Client(edged.grpc_port, "TaskHubSidecarService") as client:
         yield client
 
 
@@ -40,3 +53,26 @@ def test_order_is_refused(hub: Client, name: str, request_: dict[str, Any], code
     result = hub.call(name, request_)
 
     assert (result.code, result.text) == (code, text)
+
+
+def test_workflow_that_has_not_begun_is_unknown_to_a_purge_over_http(edged: Sidecar) -> None:
+    answer = edged.call("POST", "/v1.0/workflows/dapr/later/purge")
+
+    assert (answer.status, answer.json()["errorCode"]) == (404, "ERR_INSTANCE_ID_NOT_FOUND")
+    assert answer.json()["message"].endswith("instance ID: later: failed to purge workflow state: no such instance exists")
+
+
+@pytest.mark.parametrize("instance_id", ["a/b", "a\\b", "a#b", "a?b"])
+def test_id_that_no_instance_may_have_is_refused(hub: Client, instance_id: str) -> None:
+    result = hub.call("StartInstance", LATER | {"instanceId": instance_id})
+
+    text = f"""job name is invalid "{instance_id}": must not contain '/', '\\', '#' or '?'"""
+    assert (result.code, result.text) == ("UNKNOWN", f"failed to create workflow instance: rpc error: code = Unknown desc = {text}")
+
+
+def test_workflow_that_has_not_begun_can_be_purged_by_force(hub: Client) -> None:
+    hub.call("StartInstance", LATER | {"instanceId": "unwanted"})
+
+    result = hub.call("PurgeInstances", instanceId="unwanted", recursive=True, force=True)
+
+    assert result.message == {"deletedInstanceCount": 1}

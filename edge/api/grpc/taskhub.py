@@ -8,13 +8,12 @@ from typing import Any
 
 from edge.api.grpc.call import Call, RpcError, Streaming, Unary
 from edge.blocks.workflow import wire
-from edge.blocks.workflow.manager import AlreadyActive, Manager, NoSuchInstance, NotEnded
+from edge.blocks.workflow.manager import AlreadyActive, BadId, Manager, NoSuchInstance, NotBegun, NotEnded, check_id
 from edge.blocks.workflow.rerun import BadRerun, NoSuchEvent, Rerun
 from edge.errors import Grpc
 from edge.rpc.pb import empty_pb2
 from edge.rpc.pb import orchestrator_service_pb2 as service
 
-FORBIDDEN = "/\\#?"
 DEFAULT_PAGE = 1024
 
 
@@ -34,9 +33,10 @@ async def hello(call: Call, request: Any) -> Any:
 async def start_instance(call: Call, request: Any) -> Any:
     """Returns when the first turn is committed; with a start time at once."""
     instance_id = request.instanceId
-    if any(letter in FORBIDDEN for letter in instance_id):
-        text = f"""rpc error: code = Unknown desc = job name is invalid "{instance_id}": must not contain '/', '\\', '#' or '?'"""
-        raise RpcError(Grpc.UNKNOWN, f"failed to create workflow instance: {text}")
+    try:
+        check_id(instance_id)
+    except BadId as error:
+        raise RpcError(Grpc.UNKNOWN, f"failed to create workflow instance: {error}") from error
     fields = {"input": request.input} if request.HasField("input") else {}
     if request.HasField("parentTraceContext"):
         fields |= _trace(request.parentTraceContext)
@@ -133,11 +133,11 @@ async def purge(call: Call, request: Any) -> Any:
     force = request.force if request.HasField("force") else False
     try:
         count = await manager(call).purge(call.app.id, request.instanceId, request.recursive, force)
+    except (NotBegun, NotEnded) as error:
+        raise RpcError(Grpc.UNKNOWN, f"failed to purge workflow state: {error}") from error
     except NoSuchInstance as error:
         why = f"failed to fetch workflow state: {error}" if request.recursive else error
         raise RpcError(Grpc.UNKNOWN, f"failed to purge workflow state: {why}") from error
-    except NotEnded as error:
-        raise RpcError(Grpc.UNKNOWN, f"failed to purge workflow state: {error}") from error
     return service.PurgeInstancesResponse(deletedInstanceCount=count)
 
 
@@ -158,6 +158,8 @@ async def rerun(call: Call, request: Any) -> Any:
         raise RpcError(Grpc.NOT_FOUND, str(error)) from error
     except AlreadyActive as error:
         raise RpcError(Grpc.ALREADY_EXISTS, str(error)) from error
+    except BadId as error:
+        raise RpcError(Grpc.UNKNOWN, f"failed to start workflow again: {error}") from error
     except BadRerun as error:
         raise RpcError(Grpc.INVALID_ARGUMENT, str(error)) from error
     return service.RerunWorkflowFromEventResponse(newInstanceID=new_id)

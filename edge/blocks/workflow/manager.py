@@ -28,11 +28,32 @@ class AlreadyActive(Exception):
     """The id belongs to an instance that has not ended (or whose child has not)."""
 
 
+class NotBegun(NoSuchInstance):
+    """It has no history yet: a recursive purge, which reads that first, finds none."""
+
+
 class NotEnded(Exception):
     """Only an ended instance can be purged."""
 
     def __init__(self) -> None:
         super().__init__("orchestration has not yet completed")
+
+
+class BadId(Exception):
+    """The id has letters that no instance's may have."""
+
+    def __init__(self, instance_id: str) -> None:
+        text = "must not contain '/', '\\', '#' or '?'"
+        super().__init__(f'rpc error: code = Unknown desc = job name is invalid "{instance_id}": {text}')
+
+
+FORBIDDEN = "/\\#?"
+
+
+def check_id(instance_id: str) -> None:
+    """Raises BadId."""
+    if any(letter in FORBIDDEN for letter in instance_id):
+        raise BadId(instance_id)
 
 
 class Manager:
@@ -134,7 +155,7 @@ class Manager:
             await self.wait_ended(app, instance_id)
 
     async def purge(self, app: str, instance_id: str, recursive: bool, force: bool = False) -> int:
-        """Remove an ended instance (with its children); how many. Raises NoSuchInstance, NotEnded."""
+        """Remove an ended instance (force: any), with its own children if asked; how many. Raises NoSuchInstance, NotBegun, NotEnded."""
         await self.engine.open()
 
         def unit(tx: Any) -> list[store.Instance]:
@@ -142,7 +163,7 @@ class Manager:
             if head is None:
                 raise NoSuchInstance
             if head.status not in wire.TERMINAL and not force:
-                raise NotEnded
+                raise NotBegun if recursive and head.status == wire.PENDING else NotEnded
             return store.drop_tree(tx, head, recursive, self._may_purge)
 
         gone = await self.engine.database.write(unit)
@@ -177,7 +198,7 @@ class Manager:
     async def rerun(self, app: str, wanted: Rerun) -> str:
         """A new instance with the source's history up to an event, from which all is done again.
 
-        Raises NoSuchInstance, NoSuchEvent, BadRerun, AlreadyActive.
+        Raises NoSuchInstance, NoSuchEvent, BadRerun, BadId, AlreadyActive.
         """
         source, new_id = wanted.source, wanted.new_id
         if not source:
@@ -190,7 +211,11 @@ class Manager:
             raise BadRerun(f"'{source}' is not in a terminal state")
         if head.parent_id is not None:
             raise BadRerun(f"'{source}': cannot rerun from child-workflows")
+        if wanted.child_id == source:
+            raise BadRerun(f"'{source}' cannot become a child of its own rerun: choose another new child workflow instance ID")
         forked = fork(events, wanted)
+        check_id(new_id)
+        check_id(wanted.child_id or "")
 
         def insert(tx: Any) -> tuple[turn.Turn, store.Changes]:
             if store.instance(tx, app, new_id) is not None:

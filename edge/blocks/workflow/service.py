@@ -15,7 +15,7 @@ from typing import Any
 
 from edge import errors
 from edge.app import App
-from edge.blocks.workflow.manager import AlreadyActive, Manager, NoSuchInstance, NotEnded
+from edge.blocks.workflow.manager import AlreadyActive, Manager, NoSuchInstance, NotBegun, NotEnded
 from edge.errors import Code, EdgeError
 
 LONGEST_ID = 64
@@ -90,6 +90,8 @@ class WorkflowService:
         _need(instance_id)
         try:
             await self.manager.purge(app.id, instance_id, recursive=True)
+        except NotBegun as error:
+            raise _missing(instance_id, f"failed to purge workflow state: {error}") from error
         except NoSuchInstance as error:
             raise _missing(instance_id, f"failed to purge workflow state: failed to fetch workflow state: {error}") from error
         except NotEnded as error:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge.blocks.workflow import wire
-from edge.blocks.workflow.manager import AlreadyActive, Manager
+from edge.blocks.workflow.manager import AlreadyActive, BadId, Manager
 from edge.blocks.workflow.rerun import BadRerun, NoSuchEvent, Rerun
 from edge.tasks import Tasks
 from tests.unit.edge.blocks.test_workflow import A, Worker, chain, complete, events, run, schedule, work
@@ -117,6 +117,9 @@ REFUSED = [
     (Rerun("one", "two", 4, overwrite=True), BadRerun, "cannot write input to timer event '4'"),
     (Rerun("one", "two", 1, child_id="x"), BadRerun, "cannot set new child workflow instance ID on activity event '1'"),
     (Rerun("one", "two", 4, child_id="x"), BadRerun, "cannot set new child workflow instance ID on timer event '4'"),
+    (Rerun("one", "two", 3, child_id="one"), BadRerun, "'one' cannot become a child of its own rerun"),
+    (Rerun("one", "t/o", 2), BadId, r"job name is invalid \"t/o\": must not contain '/'"),
+    (Rerun("one", "two", 3, child_id="k#d"), BadId, r"job name is invalid \"k#d\": must not contain '/'"),
     (Rerun("one", "one:0003", 1), AlreadyActive, "workflow 'one:0003' has already been created"),
 ]
 
@@ -128,5 +131,18 @@ def test_bad_reruns_are_refused_in_dapr_s_words(tmp_path: Path) -> None:
         for wanted, kind, text in REFUSED:
             with pytest.raises(kind, match=text):
                 await manager.rerun("app", wanted)
+        assert (await manager.listing("app", "", 10))[0] == ["one", "one:0003"]
+
+    run(tmp_path, scenario)
+
+
+def test_recursive_purge_leaves_the_children_of_the_source(tmp_path: Path) -> None:
+    async def scenario(manager: Manager, tasks: Tasks) -> None:
+        await fanned(manager, tasks)
+        await again(manager, Rerun("one", "late", 4))
+        await again(manager, Rerun("one", "early", 1))
+
+        assert [await manager.purge("app", each, recursive=True) for each in ("late", "early")] == [1, 2]
+        assert (await manager.listing("app", "", 10))[0] == ["one", "one:0003"]
 
     run(tmp_path, scenario)
