@@ -1,5 +1,5 @@
 # make demo, make test, make run: each installs what it needs into .venv first. Needs python3 (3.11+) and make.
-PYTHON ?= python3
+PYTHON ?= $(shell packaging/python)
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
