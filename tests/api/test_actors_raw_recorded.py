@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,21 @@ from tests.apps import Answer, ScriptedApp
 from tests.harness import Sidecar, component
 from tests.replay import DATA, exchange
 
-ROWS = [json.loads(line) for line in (DATA / "actors-raw.jsonl").read_text().splitlines()]
+AHEAD = f"{datetime.now(UTC).year + 1}-"
+ROWS = [json.loads(line.replace("2027-", AHEAD)) for line in (DATA / "actors-raw.jsonl").read_text().splitlines()]
 APP = {"content-type": "application/json"}
 SOON = 5.0
+OVER_AT_ONCE = re.compile(r"/v1.0/jobs/j[0-9]+ttl")
+"""Jobs `@daily` with a TTL of up to 90 minutes are not found, but for the last 90 minutes of a day."""
 
 
 async def differences(edged: Sidecar) -> list[str]:
     """What was answered otherwise. An answer that waits for something due at once has some time to become right."""
     found = []
+    late = datetime.now(UTC).time() >= time(22, 29)
     for method, path, body, headers, status, wanted in ROWS:
+        if late and method == "GET" and status == 500 and OVER_AT_ONCE.fullmatch(path):
+            continue
         given = headers if body is None else APP | headers
         data = None if body is None else body.encode()
         end = asyncio.get_running_loop().time() + (SOON if method == "GET" else 0.0)
