@@ -8,6 +8,7 @@ from typing import Any
 
 from edge.api.grpc.call import Call, RpcError, Streaming, Unary
 from edge.blocks.workflow import wire
+from edge.blocks.workflow.access import PurgeDenied
 from edge.blocks.workflow.manager import AlreadyActive, BadId, Manager, NoSuchInstance, NotBegun, NotEnded, check_id
 from edge.blocks.workflow.rerun import BadRerun, NoSuchEvent, Rerun
 from edge.errors import Grpc
@@ -133,6 +134,8 @@ async def purge(call: Call, request: Any) -> Any:
     force = request.force if request.HasField("force") else False
     try:
         count = await manager(call).purge(call.app.id, request.instanceId, request.recursive, force)
+    except PurgeDenied as error:
+        raise RpcError(Grpc.PERMISSION_DENIED, f"failed to purge workflow state: {error}") from error
     except (NotBegun, NotEnded) as error:
         raise RpcError(Grpc.UNKNOWN, f"failed to purge workflow state: {error}") from error
     except NoSuchInstance as error:

@@ -21,6 +21,14 @@ DENIED = "WorkflowAccessPolicyDenied"
 DENIED_TEXT = "access denied by workflow access policy"
 
 
+class PurgeDenied(Exception):
+    """A child belongs to an app that does not let the parent's purge it."""
+
+    def __init__(self, app: str) -> None:
+        text = f"access denied by workflow access policy: app '{app}' cannot invoke method 'RecursivePurgeWorkflowState'"
+        super().__init__(f"failed to purge cross-app child workflow: rpc error: code = PermissionDenied desc = {text}")
+
+
 @record
 class Grant:
     """callers may do `operation` on workflows or activities whose name matches."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edge.blocks.workflow import store, turn, wire
-from edge.blocks.workflow.access import PURGE, WORKFLOW
+from edge.blocks.workflow.access import PURGE, WORKFLOW, PurgeDenied
 from edge.blocks.workflow.engine import Engine
 from edge.blocks.workflow.rerun import BadRerun, Rerun, fork
 
@@ -155,7 +155,10 @@ class Manager:
             await self.wait_ended(app, instance_id)
 
     async def purge(self, app: str, instance_id: str, recursive: bool, force: bool = False) -> int:
-        """Remove an ended instance (force: any), with its own children if asked; how many. Raises NoSuchInstance, NotBegun, NotEnded."""
+        """Remove an ended instance (force: any), with its own children if asked; how many.
+
+        Raises NoSuchInstance, NotBegun, NotEnded, PurgeDenied.
+        """
         await self.engine.open()
 
         def unit(tx: Any) -> list[store.Instance]:
@@ -164,7 +167,7 @@ class Manager:
                 raise NoSuchInstance
             if head.status not in wire.TERMINAL and not force:
                 raise NotBegun if recursive and head.status == wire.PENDING else NotEnded
-            return store.drop_tree(tx, head, recursive, self._may_purge)
+            return store.drop_tree(tx, head, recursive, self._check_purge)
 
         gone = await self.engine.database.write(unit)
         for head in gone:
@@ -192,8 +195,13 @@ class Manager:
         page = rows[:limit]
         return [row[1] for row in page], str(page[-1][0]) if len(rows) > limit else ""
 
-    def _may_purge(self, parent: store.Instance, child: store.Instance) -> bool:
-        return self.engine.access.allows(parent.app, child.app, WORKFLOW, PURGE, child.name)
+    def _check_purge(self, tx: Any, parent: store.Instance) -> None:
+        """By the children of the history: one whose start was denied counts too."""
+        events = store.history(tx, parent.n) if self.engine.access.policies else ()
+        for event in map(wire.HistoryEvent.FromString, events):
+            target, name = event.router.targetAppID or parent.app, event.childWorkflowInstanceCreated.name
+            if event.HasField("childWorkflowInstanceCreated") and not self.engine.access.allows(parent.app, target, WORKFLOW, PURGE, name):
+                raise PurgeDenied(parent.app)
 
     async def rerun(self, app: str, wanted: Rerun) -> str:
         """A new instance with the source's history up to an event, from which all is done again.

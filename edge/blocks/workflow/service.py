@@ -15,6 +15,7 @@ from typing import Any
 
 from edge import errors
 from edge.app import App
+from edge.blocks.workflow.access import PurgeDenied
 from edge.blocks.workflow.manager import AlreadyActive, Manager, NoSuchInstance, NotBegun, NotEnded
 from edge.errors import Code, EdgeError
 
@@ -94,7 +95,7 @@ class WorkflowService:
             raise _missing(instance_id, f"failed to purge workflow state: {error}") from error
         except NoSuchInstance as error:
             raise _missing(instance_id, f"failed to purge workflow state: failed to fetch workflow state: {error}") from error
-        except NotEnded as error:
+        except (NotEnded, PurgeDenied) as error:
             text = f"failed to Purge workflow {instance_id}: failed to purge workflow state: {error}"
             raise EdgeError(errors.WORKFLOW_PURGE, id=instance_id, error=text) from error
 

@@ -35,6 +35,7 @@ CREATE INDEX workflow_instance_parent ON workflow_instance(parent_app, parent_id
 """
 MIGRATIONS = (SCHEMA, LINEAGE)
 FIRE, START, PURGE = "fire", "start", "purge"
+Check = Callable[[sqlite3.Connection, "Instance"], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,11 +272,12 @@ def bring_start(tx: sqlite3.Connection, app: str, instance_id: str) -> None:
             put(tx, head.n, event, early=True)
 
 
-def drop_tree(tx: sqlite3.Connection, head: Instance, recursive: bool, may: Callable[[Instance, Instance], bool]) -> list[Instance]:
-    """Remove an instance, and its children if asked; the heads that are gone. may: a parent's app may purge that child."""
+def drop_tree(tx: sqlite3.Connection, head: Instance, recursive: bool, check: Check) -> list[Instance]:
+    """Remove an instance, and its children if asked; the heads that are gone. check: raises where a parent may not purge its children."""
     gone = [head]
     if recursive:
+        check(tx, head)
         for child in children(tx, head.app, head.id):
-            gone += drop_tree(tx, child, True, may) if may(head, child) else []
+            gone += drop_tree(tx, child, True, check)
     drop(tx, head.app, head.id)
     return gone

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge.blocks.workflow import wire
-from edge.blocks.workflow.access import ACTIVITY, DENIED, SCHEDULE, WORKFLOW, Access, access_of, glob
+from edge.blocks.workflow.access import ACTIVITY, DENIED, SCHEDULE, WORKFLOW, Access, PurgeDenied, access_of, glob
 from edge.blocks.workflow.engine import Engine
 from edge.blocks.workflow.manager import Manager
 from edge.config.resources import Other
@@ -129,5 +129,28 @@ def test_denied_work_fails_in_the_workflow_that_asked_for_it(tmp_path: Path, gra
 
             assert (await manager.state("shop", "one")).output.value == expected
             assert len(kitchen.turns) + len(kitchen.activities) == expected.count("done")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("operations", "purged"), [(["schedule"], False), (["schedule", "purge"], True), (["purge"], True), (["terminate"], False)]
+)
+def test_recursive_purge_removes_nothing_where_a_child_may_not_be_purged(tmp_path: Path, operations: list[str], purged: bool) -> None:
+    async def main() -> None:
+        async with Database.open(tmp_path / "edged.db") as database, Tasks("test") as tasks, asyncio.timeout(15):
+            grants = rule("shop", workflows=[("*", operations)], activities=["*"])
+            manager = Manager(Engine(database, tasks, access=access_of([policy(grants)])))
+            work(manager, tasks, elsewhere, app="shop")
+            work(manager, tasks, elsewhere, app="kitchen")
+            await manager.start("shop", "one", "order")
+            await manager.wait_ended("shop", "one")
+
+            if purged:
+                assert await manager.purge("shop", "one", recursive=True) == 1 + ("schedule" in operations)
+            else:
+                with pytest.raises(PurgeDenied, match="app 'shop' cannot invoke method 'RecursivePurgeWorkflowState'"):
+                    await manager.purge("shop", "one", recursive=True)
+                assert await manager.purge("shop", "one", recursive=False) == 1
 
     asyncio.run(main())
