@@ -55,7 +55,7 @@ class Forked:
         number = store.create(tx, app, instance_id, store.PENDING, int(time.time() * 1000))
         head = store.by_number(tx, number)
         assert head is not None
-        given = turn.Turn(head, [], list(self.history), [])
+        given = turn.Turn(head, [], [_nameless(event) for event in self.history], [])
         changes = store.Changes(status=wire.RUNNING, history=[e.SerializeToString() for e in self.history], name=given.name)
         for event in self.again:
             turn.start(given, event, changes)
@@ -76,6 +76,15 @@ def fork(events: Sequence[Any], wanted: Rerun) -> Forked:
     _renew(target, wanted)
     _aim(target, wanted)
     return Forked([*before, target], [*again, target])
+
+
+def _nameless(event: Any) -> Any:
+    """The execution that began the history was the source's: a child that is started again must not take it for its parent's."""
+    if not event.HasField("executionStarted"):
+        return event
+    copy = wire.HistoryEvent.FromString(event.SerializeToString())
+    copy.executionStarted.workflowInstance.ClearField("executionId")
+    return copy
 
 
 def _kind(event: Any) -> str:

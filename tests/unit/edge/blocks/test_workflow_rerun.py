@@ -80,6 +80,11 @@ def test_what_had_not_ended_before_the_event_is_started_again_too(tmp_path: Path
     run(tmp_path, scenario)
 
 
+async def first_parent(manager: Manager, instance_id: str) -> Any:
+    started = next(e.executionStarted for e in await manager.history("app", instance_id) if e.HasField("executionStarted"))
+    return started.parentInstance.workflowInstance
+
+
 def test_child_is_started_under_the_id_that_is_asked_for(tmp_path: Path) -> None:
     async def scenario(manager: Manager, tasks: Tasks) -> None:
         await fanned(manager, tasks)
@@ -91,6 +96,8 @@ def test_child_is_started_under_the_id_that_is_asked_for(tmp_path: Path) -> None
             e.childWorkflowInstanceCreated for e in await manager.history("app", "two") if e.HasField("childWorkflowInstanceCreated")
         ]
         assert (created[0].instanceId, created[0].rerunParentInstanceInfo.instanceID) == ("mine", "one")
+        parents = [await first_parent(manager, each) for each in ("one:0003", "mine")]
+        assert [(each.instanceId, each.HasField("executionId")) for each in parents] == [("one", True), ("two", False)]
 
     run(tmp_path, scenario)
 
