@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 
-from edge.app import AppUnavailable
 from edge.blocks.gate import Gate
 from edge.blocks.inbox_lane import InLane, Item, LaneSettings
-from edge.blocks.outcome import BulkCourier, Outcome
-from edge.blocks.retries import PROBE_PAUSE, BreakerOpen
+from edge.blocks.outcome import BulkCourier
 from edge.journal import Journal
 from edge.model import BulkSubscribe
 from edge.tasks import Tasks
@@ -36,7 +35,7 @@ class BulkLane(InLane):
             await self._collect()
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._bulk.max_messages))]
             try:
-                outcomes = await self._attempt(batch)
+                outcomes = await self._until_sent(partial(self._courier.attempt_bulk, [(item.message, item.failures) for item in batch]))
             except BaseException:
                 self._queue.extendleft(reversed(batch))
                 raise
@@ -56,17 +55,6 @@ class BulkLane(InLane):
                     await self._arrived.wait()
             except TimeoutError:
                 return
-
-    async def _attempt(self, batch: list[Item]) -> list[Outcome]:
-        while True:
-            if not self._gate.is_open:
-                await self._gate.passed()
-            try:
-                return await self._courier.attempt_bulk([(item.message, item.failures) for item in batch])
-            except AppUnavailable:
-                self._gate.away()
-            except BreakerOpen:
-                await asyncio.sleep(PROBE_PAUSE)
 
     async def close(self) -> None:
         await super().close()

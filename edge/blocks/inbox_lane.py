@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+from edge.app import AppUnavailable
 from edge.blocks.gate import Gate
 from edge.blocks.outcome import End, Outcome
+from edge.blocks.retries import PROBE_PAUSE, BreakerOpen
 from edge.crash import reach
 from edge.errors import Closed, ComponentError, Unavailable
 from edge.journal import Entry, Journal
@@ -21,6 +25,7 @@ from edge.model import Message
 from edge.record import record
 from edge.tasks import Tasks
 
+T = TypeVar("T")
 log = logging.getLogger("dapr.runtime.processor.subscription")
 MODES = ("either", "journal", "broker", "none")
 UNWRITTEN = ("broker", "none")
@@ -208,6 +213,18 @@ class InLane:
 
     def _enqueue(self, item: Item) -> None:
         raise NotImplementedError
+
+    async def _until_sent(self, send: Callable[[], Awaitable[T]]) -> T:
+        """Call until the app was there for it and its breaker let it through."""
+        while True:
+            if not self._gate.is_open:
+                await self._gate.passed()
+            try:
+                return await send()
+            except AppUnavailable:
+                self._gate.away()
+            except BreakerOpen:
+                await asyncio.sleep(PROBE_PAUSE)
 
     # --- the end of an item
     async def _ended(self, item: Item, outcome: Outcome) -> None:

@@ -194,20 +194,9 @@ class StreamLane(SingleLane):
         super().__init__(settings, courier, journal, gate, tasks)
 
     def _enqueue(self, item: Item) -> None:
-        call = self._tasks.start(f"stream[{self.name}]", self._send(item))
+        call = self._tasks.start(f"stream[{self.name}]", self._until_sent(lambda: self._deliver(item)))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
-
-    async def _send(self, item: Item) -> None:
-        while True:
-            if not self._gate.is_open:
-                await self._gate.passed()
-            try:
-                return await self._deliver(item)
-            except AppUnavailable:
-                self._gate.away()
-            except BreakerOpen:
-                await asyncio.sleep(PROBE_PAUSE)
 
     async def close(self) -> None:
         await super().close()
