@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edge.rpc.connection import Connection
 
 QUEUE_HIGH = 64 << 10  # a sender that asked `writable()` waits above this
+TURN = 256 << 10  # as much goes to the transport at once; then it says whether it wants more
 
 
 class Stream:
@@ -130,7 +131,11 @@ class Stream:
         queue, connection = self._queue, self.connection
         if queue is None:
             return
+        least = self.queued - TURN
         while queue:
+            if self.queued < least:
+                connection.flush()  # the transport says when it has enough, also within a large window
+                least = self.queued - TURN
             if connection.paused or connection.send_window <= 0:
                 connection.blocked[self] = None
                 return self._wake()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,7 @@ def test_unread_answers_are_bounded_and_all_come_when_they_are_read(path: str) -
         wait_until(lambda: store.calls >= 1 and server.service.room.taken >= LARGE)
         other.call(1, "/t/Echo")
         other.until(frames.DATA, 1)
+        wait_until(lambda: server.service.room.taken < UNKNOWN)  # the first call has answered, its size is known
         started, taken = store.calls, server.service.room.taken
         size = read_all(client, 40)
 
@@ -134,3 +136,13 @@ def test_small_answers_make_a_method_small_again() -> None:
         method.answered(100)
 
     assert method.expected < 4096
+
+
+def test_large_answer_goes_into_a_large_window_as_fast_as_it_is_read() -> None:
+    size = 12 << 20
+    with serving({"/t/Huge": Method(unary=lambda call, message: bytes(size))}, max_send=0) as (port, _, _), Raw(port) as client:
+        client.send(frames.settings_frame(((frames.Setting.INITIAL_WINDOW_SIZE, 2 * size),)) + frames.window_frame(0, 2 * size))
+        client.call(1, "/t/Huge")
+        time.sleep(0.05)  # it reads late
+
+        assert read_all(client, 1) == size + 5
