@@ -193,7 +193,9 @@ class InLane:
 
     # --- from the journal
     def _on_ready(self, lane: str) -> None:
+        """Rows wait, perhaps of somebody else: nothing overtakes them."""
         if lane == self.name and not self._closed:
+            self._behind = True
             self._feed()
 
     def _feed(self) -> None:

@@ -38,6 +38,7 @@ class Intake:
         self._keeping.bind(journal, name[: len(name) - len(topic)] if name.endswith(topic) else name)
         self._unsubscribe: Unsubscribe | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._puts = 0
         self._closed = False
 
     def attach(self, lane: InLane) -> None:
@@ -77,13 +78,21 @@ class Intake:
                 log.debug("failed to subscribe to topic %s: %s", self._topic, error)
 
     async def _deliver(self, message: Message) -> None:
-        if self.lane is not None:
+        if self.lane is not None and not self._puts:
             await self.lane.deliver(message)
         elif self._closed:
             raise Closed(f"{self.name} is not subscribed any more")
         else:
+            await self._put(message)
+
+    async def _put(self, message: Message) -> None:
+        """A row; what comes before those of earlier messages are written gets one too, though there may be a lane by then."""
+        self._puts += 1
+        try:
             keys = self._keeping.keys(self.name, (message,))
             await self._journal.put(self.name, message, keys=keys, remember=self._keeping.dedupe)
+        finally:
+            self._puts -= 1
 
     async def close(self) -> None:
         """Unsubscribe; calls of the app under way are cut, their messages stay. Idempotent."""

@@ -12,6 +12,7 @@ import pytest
 
 from edge.blocks.inbox_lane import LaneSettings
 from edge.blocks.inbox_pump import SingleLane
+from edge.blocks.intake import Intake
 from edge.blocks.outcome import DELIVERED, Outcome
 from edge.errors import Closed, EdgeError
 from edge.model import Message, Rule, Subscription
@@ -221,6 +222,32 @@ def test_messages_come_before_the_app_does(tmp_path: Path, monkeypatch: pytest.M
         return numbers(made.server.on("/early")), numbers(made.server.on("/t"))
 
     assert play(tmp_path, script, started=False) == ([0, 1, 2, 3, 4],) * 2
+
+
+def test_what_is_being_written_when_the_lane_comes_is_not_overtaken(tmp_path: Path) -> None:
+    async def script(made: Rig) -> list[int]:
+        intake = Intake("in/app/bus/x", made.opened[0], "x", {}, "app", made.journal, made.tasks)
+        got: list[int] = []
+
+        class App:
+            async def attempt(self, message: Message, failures: int) -> Outcome:
+                got.append(int(message.data))
+                return DELIVERED
+
+        def come(n: int) -> asyncio.Task[None]:
+            return asyncio.create_task(intake._deliver(Message("x", b"%d" % n)))
+
+        early = [come(n) for n in range(100)]
+        await asyncio.sleep(0)
+        intake.attach(SingleLane(LaneSettings(intake.name), App(), made.journal, made.gates.of(made.app), made.tasks))
+        late = [come(n) for n in range(100, 110)]
+        await asyncio.gather(*early, *late)
+        while len(got) < 110:
+            await asyncio.sleep(0.005)
+        await intake.close()
+        return got
+
+    assert play(tmp_path, script) == list(range(110))
 
 
 def test_what_the_app_told_last_time_is_taken_before_it_is_up(tmp_path: Path) -> None:
