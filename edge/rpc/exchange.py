@@ -34,7 +34,6 @@ class Exchange(Stream):
     _size = 0
     _body: ByteStream | None = None
     _paused = False
-    _unpaid = 0
     _expects = False
     _pending: asyncio.Future[Response] | asyncio.Future[None] | None = None
 
@@ -112,17 +111,14 @@ class Exchange(Stream):
             body.feed(payload)
         if end:
             body.finish()
-        elif self._paused:
-            self._unpaid += size
         else:
-            self.credit(size)
+            self.grant(size, later=self._paused)
 
     def _hold(self, full: bool) -> None:
         """The handler reads slower than the client sends."""
         self._paused = full
-        if not full and self._unpaid:
-            self.credit(self._unpaid)
-            self._unpaid = 0
+        if not full:
+            self.settle()
 
     def _continue(self) -> None:
         if not self.local_closed and not self.remote_closed:

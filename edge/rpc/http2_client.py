@@ -92,7 +92,6 @@ class Fetch(Stream):
     _body: ByteStream | None = None
     _sending: asyncio.Task[None] | None = None
     _paused = False
-    _unpaid = 0
 
     def __init__(self, connection: ClientConnection, stream_id: int) -> None:
         super().__init__(connection, stream_id)
@@ -157,17 +156,14 @@ class Fetch(Stream):
         if end:
             body.finish()
             self._finish()
-        elif self._paused:
-            self._unpaid += size
         else:
-            self.credit(size)
+            self.grant(size, later=self._paused)
 
     def _hold(self, full: bool) -> None:
         """The reader is slower than the server."""
         self._paused = full
-        if not full and self._unpaid:
-            self.credit(self._unpaid)
-            self._unpaid = 0
+        if not full:
+            self.settle()
 
     def _finish(self) -> None:
         """The server said all; what of the request it has not read it does not want."""

@@ -202,7 +202,6 @@ class StreamReply(Reply):
 
     _reader: asyncio.Future[None] | None = None
     _unread = 0
-    _unpaid = 0
     _error: Exception | None = None
     trailers: Sequence[Field] = ()
 
@@ -216,10 +215,7 @@ class StreamReply(Reply):
         self._wake_reader()
 
     def paid(self, size: int) -> None:
-        if self._unread > INBOX_HIGH:
-            self._unpaid += size
-        else:
-            self.credit(size)
+        self.grant(size, later=self._unread > INBOX_HIGH)
 
     def ended(self, error: Exception | None, trailers: Sequence[Field]) -> None:
         self._error, self.trailers = error, trailers
@@ -252,9 +248,8 @@ class StreamReply(Reply):
             await self._wait()
         message = self._inbox.popleft()
         self._unread -= len(message)
-        if self._unpaid and self._unread <= INBOX_HIGH:
-            self.credit(self._unpaid)
-            self._unpaid = 0
+        if self._unread <= INBOX_HIGH:
+            self.settle()
         return message
 
     def __aiter__(self) -> Self:

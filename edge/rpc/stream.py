@@ -29,6 +29,7 @@ class Stream:
     _queue: deque[bytes | memoryview] | None = None
     _tail: Fields | None = None  # what ends our half after the queue: trailers, or () = END_STREAM on the last DATA
     _owed = 0
+    _withheld = 0
     _waiter: asyncio.Future[None] | None = None
 
     def __init__(self, connection: Connection, stream_id: int) -> None:
@@ -69,6 +70,19 @@ class Stream:
             self.receive_left += self._owed
             self.connection.send(window_frame(self.id, self._owed))
             self._owed = 0
+
+    def grant(self, size: int, *, later: bool) -> None:
+        """Credit for what was taken; later: not before `settle`, since its reader is slower than the peer."""
+        if later:
+            self._withheld += size
+        else:
+            self.credit(size)
+
+    def settle(self) -> None:
+        """The reader caught up: give what was withheld."""
+        if self._withheld:
+            withheld, self._withheld = self._withheld, 0
+            self.credit(withheld)
 
     # --- out
     def send_headers(self, fields: Fields, *, end: bool = False) -> None:

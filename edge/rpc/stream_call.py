@@ -23,7 +23,6 @@ class StreamCall(Call):
 
     _reader: asyncio.Future[None] | None = None
     _unread = 0
-    _unpaid = 0
 
     def __init__(self, connection: ServerConnection, stream_id: int, call: CallHead) -> None:
         super().__init__(connection, stream_id, call)
@@ -68,10 +67,7 @@ class StreamCall(Call):
                 raise Undecoded(Grpc.UNKNOWN, "unexpected EOF")
         except RpcError as error:
             self._broken = error
-        if self._unread > INBOX_HIGH:
-            self._unpaid += size
-        else:
-            self.credit(size)
+        self.grant(size, later=self._unread > INBOX_HIGH)
         self._wake_reader()
 
     def _wake_reader(self) -> None:
@@ -95,9 +91,8 @@ class StreamCall(Call):
         message = self._inbox.popleft()
         self._unread -= len(message)
         self.received += len(message)
-        if self._unpaid and self._unread <= INBOX_HIGH:
-            self.credit(self._unpaid)
-            self._unpaid = 0
+        if self._unread <= INBOX_HIGH:
+            self.settle()
         return message
 
     def __aiter__(self) -> Self:
