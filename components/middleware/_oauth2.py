@@ -1,14 +1,16 @@
-"""The token endpoint of an OAuth 2 server, as Go's oauth2 package asks it (RFC 6749 §4.1.3, §4.4.2, §2.3.1)."""
+"""The token endpoint of an OAuth 2 server, as Go's oauth2 package asks it (RFC 6749 §4.1.3, §4.4.2, §2.3.1), and which calls need it."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 from components.middleware._fetch import fetch
+from edge.errors import Invalid
 from edge.record import record
 
 AUTO, IN_PARAMS, IN_HEADER = 0, 1, 2
@@ -51,3 +53,11 @@ def header_of(found: dict[str, Any]) -> str:
     """Type and token, the usual types spelled as Go does."""
     given = str(found.get("token_type") or "Bearer")
     return f"{ {'bearer': 'Bearer', 'mac': 'MAC', 'basic': 'Basic'}.get(given.lower(), given) } {found['access_token']}"
+
+
+def path_filter(text: str) -> re.Pattern[str]:
+    """Which paths need a token. Raises Invalid."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise Invalid(f"metadata errors: Parameter 'pathFilter' is not a valid regex: {error}") from None

@@ -19,10 +19,9 @@ from itertools import islice
 from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlencode
 
-from components.middleware._oauth2 import TokenEndpoint, header_of
+from components.middleware._oauth2 import TokenEndpoint, header_of, path_filter
 from components.middleware._request import changed, text
 from edge.component import Context, Feature
-from edge.errors import Invalid
 from edge.http1.messages import BodyTooLarge, Request, Response
 from edge.record import record
 from edge.spec import meta
@@ -72,10 +71,7 @@ class Middleware:
 
     async def open(self) -> None:
         """Raises Invalid for a filter that is no regular expression."""
-        try:
-            self._filter = re.compile(self.metadata.path_filter)
-        except re.error as error:
-            raise Invalid(f"metadata errors: Parameter 'pathFilter' is not a valid regex: {error}") from None
+        self._filter = path_filter(self.metadata.path_filter)
 
     async def close(self) -> None:
         self._sessions.clear()
