@@ -142,6 +142,10 @@ class InLane:
         await self._journal.put(self.name, message, keys=keys, remember=self._keeping.dedupe)
 
     # --- rows
+    def wait_for_rows(self) -> None:
+        """Somebody else is writing rows for this lane: nothing overtakes them."""
+        self._behind = True
+
     def _on_sweep(self) -> None:
         """Called while items may be without a row: those that are overdue get one."""
         self._sweep, now = None, self._loop.time()
@@ -193,9 +197,8 @@ class InLane:
 
     # --- from the journal
     def _on_ready(self, lane: str) -> None:
-        """Rows wait, perhaps of somebody else: nothing overtakes them."""
         if lane == self.name and not self._closed:
-            self._behind = True
+            self.wait_for_rows()  # perhaps not ours
             self._feed()
 
     def _feed(self) -> None:

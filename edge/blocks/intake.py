@@ -43,6 +43,8 @@ class Intake:
 
     def attach(self, lane: InLane) -> None:
         """From now on messages go through the lane."""
+        if self._puts:
+            lane.wait_for_rows()
         self.lane = lane
 
     async def detach(self) -> None:
