@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from components._mqtt import frames
 from components._mqtt.control import Control, Greeting, Identity, Wish
 from components._mqtt.pulse import Peer, Pulse
+from edge.reading import Reading
 
 if TYPE_CHECKING:
     import ssl
@@ -29,7 +30,7 @@ class Receiver(Protocol):
     def waiting(self) -> bool: ...
 
 
-class Link(asyncio.Protocol):
+class Link(Reading):
     """Created by `open`; ends once, with `reason`, after which `ended` is set and writes go nowhere."""
 
     greeting: Greeting
@@ -104,11 +105,13 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._socket = transport.get_extra_info("socket")
+        found = transport.get_extra_info("socket")
+        if found is not None and found.family != socket.AF_UNIX:
+            self._socket = found
         self._option(socket.TCP_NODELAY)
 
     def _option(self, name: int) -> None:
-        if self._socket is not None and self._socket.family != socket.AF_UNIX:
+        if self._socket is not None:
             self._socket.setsockopt(socket.IPPROTO_TCP, name, 1)
 
     def data_received(self, data: bytes) -> None:

@@ -214,6 +214,7 @@ class InLane:
         self._loaded += 1
         item.order = self._loaded
         self._items[item] = None
+        self._gate.pressure.arrived(len(self._items))
         self._enqueue(item)
 
     def _enqueue(self, item: Item) -> None:

@@ -152,7 +152,7 @@ class SingleLane(InLane):
         except BaseException:
             self._abandon(item)
             raise
-        self._gate.pressure.note(len(self._items), self._loop.time() - began)
+        self._gate.pressure.ended(len(self._items), self._loop.time() - began)
         await self._ended(item, outcome)
 
     async def _attempt(self, item: Item) -> Outcome:

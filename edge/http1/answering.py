@@ -12,9 +12,9 @@ from edge.http1.arriving import Arriving
 from edge.http1.encode import LAST_CHUNK, Plan, chunk
 from edge.http1.hub import Hub
 from edge.http1.messages import Request, Response
-from edge.http1.reading import Reading
 from edge.http1.streams import ClosedEarly
 from edge.http1.writer import Writer
+from edge.reading import Reading
 
 log = logging.getLogger("dapr.runtime.http")
 

@@ -13,8 +13,8 @@ from edge.http1.client_response import BadResponse, ClientResponse, ResponseTime
 from edge.http1.encode import LAST_CHUNK, chunk
 from edge.http1.head import LowerNames, keeps_alive
 from edge.http1.messages import Headers
-from edge.http1.reading import Reading
 from edge.http1.streams import ByteStream, ClosedEarly
+from edge.reading import Reading
 
 BROKEN = "net/http: HTTP/1.x transport connection broken: "
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from edge.http1.head import has_token
 from edge.http1.messages import Request
-from edge.http1.reading import Reading
+from edge.reading import Reading
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
