@@ -158,7 +158,7 @@ def pss(pid):
     return 0.0
 
 
-def load(bin_, side, mode, c, seconds):
+def load(bin_, side, mode, c, seconds, topic="perf/x"):
     store = "pubsub" if "pub" in mode else "statestore"
     addr = f"127.0.0.1:{side.grpc if mode.startswith('grpc') else side.http}"
     out = subprocess.run(
@@ -175,7 +175,7 @@ def load(bin_, side, mode, c, seconds):
             "-store",
             store,
             "-topic",
-            "perf/e2e" if "e2e" in mode else "perf/x",
+            topic,
             "-pid",
             str(side.worker()),
             "-label",
@@ -185,6 +185,15 @@ def load(bin_, side, mode, c, seconds):
         text=True,
     )
     return json.loads(out.stdout.strip().splitlines()[-1])
+
+
+def through(bin_, side, c, seconds):
+    """Publish to the side's own app: what the load program and the app say."""
+    urllib.request.urlopen(f"http://127.0.0.1:{side.app_port}/reset").read()
+    sent = load(bin_, side, "http-pub", c, seconds, topic="perf/e2e")
+    time.sleep(2)
+    with urllib.request.urlopen(f"http://127.0.0.1:{side.app_port}/stats") as answer:
+        return sent, json.load(answer)
 
 
 def main():
@@ -200,22 +209,24 @@ def main():
     CACHE.mkdir(parents=True, exist_ok=True)
     ld, app = build("load"), build("app")
     root = pathlib.Path(tempfile.mkdtemp(prefix="edged-perf-"))
-    broker = port()
-    (root / "m.conf").write_text(f"listener {broker} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n")
-    procs = [subprocess.Popen(["mosquitto", "-c", root / "m.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
+    procs = []
     figures = {}
 
     def note(name, values):
         figures.setdefault(name, []).append(values)
 
     try:
-        time.sleep(0.3)
         sides = []
         for label, cmd in (("A", o.a), ("B", o.b)):
             if cmd:
-                ap_port = port()
+                # a broker of its own: what the load sends to one side would else be delivered by the other one too, on the same cores
+                broker, ap_port = port(), port()
+                conf = root / f"mosquitto-{label}.conf"
+                conf.write_text(f"listener {broker} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n")
+                procs.append(subprocess.Popen(["mosquitto", "-c", conf], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
                 procs.append(subprocess.Popen([app, str(ap_port)], stdout=subprocess.DEVNULL))
                 sides.append(Side(label, cmd, root, broker, ap_port))
+        time.sleep(0.3)
         if "start" in only:
             for _ in range(max(3, o.rounds)):
                 row, used = [], []
@@ -260,37 +271,13 @@ def main():
             note("PSS after load, MB", [sum(pss(p) for p in s.pids()) for s in sides])
         if "e2e" in only:
             for _ in range(o.rounds):
-                row = []
-                for s in sides:
-                    urllib.request.urlopen(f"http://127.0.0.1:{s.app_port}/reset").read()
-                    out = subprocess.run(
-                        [
-                            ld,
-                            "-mode",
-                            "http-pub",
-                            "-addr",
-                            f"127.0.0.1:{s.http}",
-                            "-c",
-                            "64",
-                            "-d",
-                            f"{o.seconds}s",
-                            "-store",
-                            "pubsub",
-                            "-topic",
-                            "perf/e2e",
-                            "-pid",
-                            str(s.worker()),
-                        ],
-                        capture_output=True,
-                        text=True,
-                    )
-                    sent = json.loads(out.stdout.strip().splitlines()[-1])
-                    time.sleep(2)
-                    row.append((sent, json.load(urllib.request.urlopen(f"http://127.0.0.1:{s.app_port}/stats"))))
-                note("e2e c=64, delivered per s", [r[1]["rate"] for r in row])
-                note("e2e c=64, p50 ms", [r[1]["p50"] for r in row])
-                note("e2e c=64, p99 ms", [r[1]["p99"] for r in row])
-                note("e2e c=64, missing", [max(0, r[0]["ops"] - r[1]["n"]) for r in row])
+                for c in (1, 8, 64):
+                    row = [through(ld, s, c, o.seconds) for s in sides]
+                    note(f"e2e c={c}, delivered per s", [got["rate"] for _, got in row])
+                    note(f"e2e c={c}, p50 ms", [got["p50"] for _, got in row])
+                    note(f"e2e c={c}, p99 ms", [got["p99"] for _, got in row])
+                    note(f"e2e c={c}, us CPU each", [sent["cpu_us_op"] for sent, _ in row])
+                    note(f"e2e c={c}, missing", [max(0, sent["ops"] - got["n"]) for sent, got in row])
         for s in sides:
             s.stop()
     finally:
