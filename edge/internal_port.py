@@ -39,6 +39,8 @@ internal_log = logging.getLogger("dapr.runtime.grpc.internal")
 FIRST_PORT, LAST_PORT = 47300, 65535
 WILD = ("", "0.0.0.0", "::")
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
+ANNOUNCED_WITHIN = 0.25
+"""Seconds that a start waits for a table of names, which may be away as everything may."""
 
 
 class InternalPort:
@@ -105,7 +107,9 @@ async def serve_internal(settings: AppSettings, app: App, blocks: Blocks, mesh: 
             await port.listen(None)
         log.info("internal gRPC server is running on port %d", address.port)
         _warn_open(settings, address)
-        tasks.start(f"announce[{app.id}]", mesh.names.announce(app.id, address, mesh.served(app)))
+        announcing = tasks.start(f"announce[{app.id}]", mesh.names.announce(app.id, address, mesh.served(app)))
+        if mesh.names.prompt:  # who is told that we are up may call us by name
+            await asyncio.wait((announcing,), timeout=ANNOUNCED_WITHIN)
         yield
     finally:
         await port.close()

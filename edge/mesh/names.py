@@ -38,10 +38,15 @@ class Names:
         self._own: dict[str, tuple[Address, Served | None]] = {}
         self._opening = asyncio.Lock()
 
+    @property
+    def prompt(self) -> bool:
+        """An app has to be announced before it counts as up: who asks by multicast asks again, who reads a table does not."""
+        return self._settings.component not in ("", DEFAULT)
+
     async def announce(self, app_id: str, address: Address, served: Served | None = None) -> None:
         """Let others find an app of this daemon; a failure is logged. served: how calls that are carried here are answered."""
-        if not self._settings.component or self._settings.component == DEFAULT:
-            await after_start()  # who asks by multicast asks again; who reads a table does not
+        if not self.prompt:
+            await after_start()
         if self._resolver is None:
             self._own[app_id] = address, served
             await self._open()

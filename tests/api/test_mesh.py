@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,6 +151,28 @@ async def test_bodies_stream_both_ways_between_sidecars(tmp_path: Path) -> None:
     assert answer.startswith(b"HTTP/1.1 200")
     assert held.get_nowait() == b"abcdef"
     assert made.app.on("/flow")[0].chunks is not None
+
+
+def test_a_sidecar_that_is_up_can_be_found_by_name(tmp_path: Path) -> None:
+    for trial in range(5):
+        folder = tmp_path / str(trial)
+        folder.mkdir()
+        one = Sidecar(folder, "cellar", config=names(folder))
+        one.spawn()
+        try:
+            while not up(one):
+                time.sleep(0.001)
+            with closing(sqlite3.connect(folder / "names.db")) as table:
+                assert [row[0] for row in table.execute("SELECT app_id FROM hosts")] == ["cellar"]
+        finally:
+            one.kill()
+
+
+def up(one: Sidecar) -> bool:
+    try:
+        return one.call("GET", "/v1.0/healthz/outbound").status == 204
+    except OSError:
+        return False
 
 
 # --- resiliency
