@@ -70,7 +70,7 @@ class OutputBindings:
 
     async def _accept(self, part: Part, data: bytes, metadata: Mapping[str, str], key: str = "") -> None:
         topic = metadata.get("topic") or part.properties.get("topic", "")
-        await self._outbox.accept(part, Message(topic, data, metadata), key=key)
+        await self._outbox.accept(part, Message(topic, data, metadata), keys=(key,) if key else ())
 
     async def _invoke(self, app: App, part: Part, operation: str, data: bytes, metadata: Mapping[str, str]) -> BindingResult | None:
         policy = self._policy_of(app, part.name)

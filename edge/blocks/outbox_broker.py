@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
@@ -69,11 +70,11 @@ class Broker:
         self._task = tasks.spawn(f"outbox[{part.name}]", self._run)
 
     # --- accepting
-    async def accept(self, messages: tuple[Message, ...], key: str = "") -> None:
-        """Return when all are on disk or with the broker. key: of a single message, "" = none; one that is known is not taken again."""
+    async def accept(self, messages: tuple[Message, ...], keys: Sequence[str] = ()) -> None:
+        """Return when all are on disk or with the broker. keys: one a message, or none; what has a known one is not taken again."""
         lane = self._lane(self._prefix + messages[0].topic)
-        if key or self._keeping.dedupe:
-            await self._take_once(lane, messages, key)
+        if keys or self._keeping.dedupe:
+            await self._take_once(lane, messages, keys)
         elif self.mode == "broker":
             await self._through(messages)
         elif self.mode == "journal" or self._offline or len(self._flying) + len(messages) > WINDOW or lane.is_behind():
@@ -81,9 +82,9 @@ class Broker:
         else:
             await self._race(lane, messages)
 
-    async def _take_once(self, lane: Lane, messages: tuple[Message, ...], key: str) -> None:
+    async def _take_once(self, lane: Lane, messages: tuple[Message, ...], keys: Sequence[str]) -> None:
         """Messages with keys always get rows: a key is known if and only if its message is."""
-        keys, remember = ((key,), REMEMBER) if key else (self._keeping.keys(self._prefix, messages), self._keeping.dedupe)
+        keys, remember = (keys, REMEMBER) if keys else (self._keeping.keys(self._prefix, messages), self._keeping.dedupe)
         if self.mode != "broker":
             await lane.put(messages, keys, remember)
             return

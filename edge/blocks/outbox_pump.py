@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -33,15 +33,15 @@ class OutboxPump:
             if getattr(part.component, "journal_out", False):
                 self.wake(part)
 
-    async def accept(self, part: Part, *messages: Message, key: str = "") -> None:
+    async def accept(self, part: Part, *messages: Message, keys: Sequence[str] = ()) -> None:
         """Return when all messages (of one topic) are on disk or with the broker. Raises Full, Invalid, Unavailable.
 
-        key: of a single message: what was accepted with it before is not accepted again, "" = none.
+        keys: one a message, or none: what was accepted with it before is not accepted again.
         """
         broker = self._brokers.get((part.kind, part.name))
         if broker is None or broker.part is not part:
             broker = self._add(part)
-        await broker.accept(messages, key)
+        await broker.accept(messages, keys)
         await self._pressure.ease()
 
     async def once(self, key: str, work: Callable[[], Awaitable[None]]) -> None:

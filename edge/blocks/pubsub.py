@@ -34,7 +34,8 @@ BULK_AT_ONCE = 100
 class PublishOptions:
     """content_type: of the payload, "" = none given. metadata: of the request. traceparent, tracestate: the caller's headers, "" = none.
 
-    idempotency_key: a publish that repeats one (to the same topic) is answered with success and not accepted again, "" = none.
+    idempotency_key: a publish that repeats one (to the same topic) is answered with success and not accepted again, "" = none; of a bulk
+    publish each entry by its own id.
     span: the name of each event's span in a bulk publish.
     """
 
@@ -67,8 +68,8 @@ class BulkFailure:
 class Outbox(Protocol):
     """What takes messages for brokers that acknowledge (edge/blocks/outbox_pump.py)."""
 
-    async def accept(self, part: Part, *messages: Message, key: str = "") -> None:
-        """Return when all are on disk or with the broker. key: see `PublishOptions.idempotency_key`. Raises Full, Invalid."""
+    async def accept(self, part: Part, *messages: Message, keys: Sequence[str] = ()) -> None:
+        """Return when all are on disk or with the broker. keys: see edge/blocks/outbox_pump.py. Raises Full, Invalid."""
         ...
 
     async def once(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -150,7 +151,7 @@ class PubSubService:
             raise self._forbidden(app, route)
         try:
             if options.idempotency_key:
-                await self._hand_over_once(route, message, f"key|{app.id}|{name}|{topic}|{options.idempotency_key}")
+                await self._hand_over_once(route, message, once_key(app, name, topic, options))
             else:
                 await self._hand_over(route, message)
         except ComponentError as error:
@@ -173,9 +174,10 @@ class PubSubService:
         if not route.allowed:
             raise self._forbidden(app, route)
         ids = [entry.entry_id for entry in entries]
+        keys = [f"{once_key(app, name, topic, options)}|{id_}" for id_ in ids] if options.idempotency_key else []
         if route.part.component.journal_out:
-            return await self._accept_all(route, ids, messages)
-        return await self._send_each(route, ids, messages)
+            return await self._accept_all(route, ids, messages, keys)
+        return await self._send_each(route, ids, messages, keys)
 
     async def forward(self, app: App, part: Part, topic: str, message: Message) -> None:
         """Publish a received message as it is to another topic of the same component (dead letters).
@@ -211,34 +213,34 @@ class PubSubService:
 
     async def _hand_over_once(self, route: Route, message: Message, key: str) -> None:
         if route.part.component.journal_out:
-            await self._outbox.accept(route.part, message, key=key)
+            await self._outbox.accept(route.part, message, keys=(key,))
         else:
             await self._outbox.once(key, lambda: self._hand_over(route, message))
 
-    async def _accept_all(self, route: Route, ids: Sequence[str], messages: Sequence[Message]) -> list[BulkFailure]:
+    async def _accept_all(self, route: Route, ids: Sequence[str], messages: Sequence[Message], keys: Sequence[str]) -> list[BulkFailure]:
         if not messages:
             return []
         try:
-            await self._outbox.accept(route.part, *messages)
+            await self._outbox.accept(route.part, *messages, keys=keys)
         except Full as error:
             raise self._failed(route, error) from error
         except ComponentError as error:
             return [BulkFailure(id_, str(error)) for id_ in ids]
         return []
 
-    async def _send_each(self, route: Route, ids: Sequence[str], messages: Sequence[Message]) -> list[BulkFailure]:
+    async def _send_each(self, route: Route, ids: Sequence[str], messages: Sequence[Message], keys: Sequence[str]) -> list[BulkFailure]:
         slots = asyncio.Semaphore(BULK_AT_ONCE)
 
-        async def send(id_: str, message: Message) -> BulkFailure | None:
+        async def send(at: int, id_: str, message: Message) -> BulkFailure | None:
             async with slots:
                 try:
-                    await self._hand_over(route, message)
+                    await (self._hand_over_once(route, message, keys[at]) if keys else self._hand_over(route, message))
                 except ComponentError as error:
                     return BulkFailure(id_, str(error))
                 return None
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(send(id_, message)) for id_, message in zip(ids, messages, strict=True)]
+            tasks = [group.create_task(send(at, *one)) for at, one in enumerate(zip(ids, messages, strict=True))]
         return [failure for task in tasks if (failure := task.result()) is not None]
 
     def _wrapped(self, app: App, route: Route, data: bytes, options: PublishOptions) -> Message:
@@ -277,6 +279,11 @@ class PubSubService:
             name=route.part.name,
             error=error,
         )
+
+
+def once_key(app: App, name: str, topic: str, options: PublishOptions) -> str:
+    """What a repeated `Idempotency-Key` is known by."""
+    return f"key|{app.id}|{name}|{topic}|{options.idempotency_key}"
 
 
 def wire_topic(app: App, part: Part, topic: str) -> str:

@@ -63,7 +63,8 @@ async def publish_bulk(call: Call) -> Response:
     metadata = call.metadata()
     call.blocks.pubsub.lookup(call.app, name, topic, metadata)
     entries = _entries(call, await _decoded(call), metadata)
-    options = PublishOptions("", metadata, call.trace.traceparent, call.trace.tracestate, span=call.path)
+    key = call.request.headers.get("idempotency-key", "")
+    options = PublishOptions("", metadata, call.trace.traceparent, call.trace.tracestate, key, span=call.path)
     failures = await call.blocks.pubsub.publish_bulk(call.app, name, topic, entries, options)
     if failures:
         raise _failed(name, topic, failures)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from edge.blocks.pubsub import PublishOptions
+from edge.blocks.pubsub import BulkEntry, PublishOptions
 from edge.errors import EdgeError
-from edge.rpc.pb import binding_pb2
+from edge.rpc.pb import binding_pb2, pubsub_pb2
 from tests.apps import Answer
 from tests.grpc_client import Client, wait_until
 from tests.harness import component, sidecar
@@ -178,6 +178,41 @@ def test_a_repeated_idempotency_key_is_accepted_once(mode: str, tmp_path: Path) 
         over_mqtt(tmp_path, broker, script, durability=mode)
 
         assert sorted(peer.payloads()) == [b"1", b"2", b"3", b"4", b"4"]
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("mode", ["either", "journal", "broker"])
+def test_of_a_repeated_bulk_only_new_entries_are_accepted(mode: str, tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker, plain(broker.port) as reader:
+        reader.subscribe("t")
+        metadata = {"url": broker.url, "consumerID": "b", "durability": mode}
+        resources = {"wire.yaml": component("wire", "pubsub.mqtt3", metadata)}
+        with sidecar(tmp_path, resources=resources) as one, Client(one.grpc_port) as client:
+            for key, numbers in (("k1", (1, 2)), ("k1", (2, 3)), ("k2", (3,)), ("", (3,))):
+                entries = [{"entryId": f"e{n}", "event": n, "contentType": "application/json"} for n in numbers]
+                path = "/v1.0/publish/bulk/wire/t?metadata.rawPayload=true"
+                assert one.call("POST", path, entries, {"Idempotency-Key": key} if key else {}).status == 204
+            request = pubsub_pb2.BulkPublishRequest(pubsub_name="wire", topic="t", metadata={"rawPayload": "true"})
+            for n in (3, 4):
+                request.entries.add(entry_id=f"e{n}", event=b"%d" % n, content_type="application/json")
+            answer = client.raw(client.path("BulkPublishEvent"), request.SerializeToString(), (("idempotency-key", "k1"),))
+            assert answer.code == "OK"
+            wait_until(lambda: len(reader.got) >= 6)
+
+    assert reader.payloads() == [b"1", b"2", b"3", b"3", b"3", b"4"]
+
+
+def test_of_a_repeated_bulk_only_new_entries_are_accepted_locally(tmp_path: Path) -> None:
+    async def script(made: Rig) -> list[int]:
+        await made.start()
+        for numbers in ((1, 2), (2, 3)):
+            entries = [BulkEntry(f"e{n}", b"%d" % n, JSON) for n in numbers]
+            assert not await made.pubsub.publish_bulk(made.app, "local", "t", entries, PublishOptions(idempotency_key="k"))
+        await made.server.until(lambda: len(made.server.on("/t")) >= 3)
+        return sorted(json.loads(seen.body)["data"] for seen in made.server.on("/t"))
+
+    told = {"pubsubname": "local", "topic": "t", "route": "/t"}
+    assert play(tmp_path, script, "local", "pubsub.sqlite", told) == [1, 2, 3]
 
 
 def test_a_key_holds_for_local_publishing_too(tmp_path: Path) -> None:
