@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from edge import systemd
+from edge.cli.service import told
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -35,6 +38,34 @@ def test_the_watchdog_is_fed_twice_per_interval_and_only_by_whom_it_is_set_for()
     assert systemd.watchdog_interval({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}) is None
     assert systemd.watchdog_interval({"WATCHDOG_USEC": "soon"}) is None
     assert systemd.watchdog_interval({}) is None
+
+
+class SlowCard:
+    """A daemon whose file takes a while to commit."""
+
+    async def probe(self) -> None:
+        await asyncio.sleep(0.4)
+
+
+def test_a_slow_card_does_not_starve_the_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+        monkeypatch.setattr("edge.cli.service.TIDY_AFTER", 60.0)  # this process is not a daemon
+
+        async def script() -> None:
+            async with told(lambda: [SlowCard()], "1 apps: one"):
+                await asyncio.sleep(4.2)
+
+        asyncio.run(script())
+        heard = []
+        with suppress(BlockingIOError):
+            while True:
+                heard.append(listener.recv(100))
+
+    assert heard.count(b"WATCHDOG=1") >= 6  # every 0.5 s, not 0.5 s after each commit
 
 
 LISTENING = """
