@@ -127,6 +127,22 @@ class StateStore(Component, Protocol):
     async def delete(self, item: DeleteItem) -> None: ...
 
 
+class Ask(Enum):
+    """Kinds of state writes."""
+
+    SET = "set"
+    DELETE = "delete"
+    SET_IN_TRANSACTION = "set in a transaction"
+    DELETE_IN_TRANSACTION = "delete in a transaction"
+
+
+@runtime_checkable
+class Lenient(Protocol):
+    """Optional: writes whose concurrency and consistency may be any text, because Dapr's store of that type does not look at it there."""
+
+    unchecked: ClassVar[frozenset[Ask]]
+
+
 @runtime_checkable
 class ReadsNow(Protocol):
     """Optional: a point read that never waits (memory, the loop's own connection to a file), so that no task is needed for it."""

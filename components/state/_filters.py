@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import orjson
 
 from edge.errors import Invalid
+from edge.gointeger import parse_int
 from edge.record import record
 
 SIGNS = {"EQ": "=", "NEQ": "<>", "GT": ">", "GTE": ">=", "LT": "<", "LTE": "<="}
 ORDERS = ("", "ASC", "DESC")
-LARGEST = (1 << 63) - 1
 
 
 class Dialect(Protocol):
@@ -77,9 +77,10 @@ def page_of(query: Mapping[str, Any]) -> Page:
     """Raises Invalid for a token that is no number."""
     page = query.get("page") or {}
     token = page.get("token") or "0"
-    if not token.lstrip("+-").isdigit():
-        raise Invalid(f'strconv.ParseInt: parsing "{token}": invalid syntax')
-    offset = int(token)
-    if offset < 0 or offset > LARGEST:
+    try:
+        offset = parse_int(token)
+    except ValueError as error:
+        raise Invalid(str(error)) from None
+    if offset < 0:
         raise Invalid("OFFSET must not be negative")
     return Page(max(int(page.get("limit") or 0), 0), offset)

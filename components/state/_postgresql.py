@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 from components._postgresql import Pool, PostgresFields
 from components.state._postgresql_tables import Migration, migrate
 from components.state._ttl import parse_ttl
-from edge.component import Context, Feature
+from edge.component import Ask, Context, Feature
 from edge.errors import ComponentError, EtagMismatch, Invalid
 from edge.model import NO_METADATA, BulkItem, DeleteItem, SetItem, StateItem
 from edge.record import record
@@ -58,6 +58,7 @@ class PostgresStore:
 
     features: ClassVar[frozenset[Feature]] = frozenset((Feature.ETAG, Feature.TRANSACTIONAL, Feature.TTL, Feature.KEYS_LIKE, Feature.ACTOR))
     max_operations: ClassVar[int] = 0
+    unchecked: ClassVar[frozenset[Ask]] = frozenset((Ask.DELETE, Ask.DELETE_IN_TRANSACTION))
     migrations: ClassVar[tuple[Migration, ...]] = ()
 
     def __init__(self, metadata: Fields, context: Context, layout: Layout, level_key: str) -> None:

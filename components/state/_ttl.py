@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from edge.errors import Invalid
+from edge.gointeger import parse_int
 
 MOST_SECONDS = 2147483647
 WRONG = "error parsing TTL: incorrect value for metadata 'ttlInSeconds'"
-NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
 def parse_ttl(metadata: Mapping[str, str]) -> int | None:
@@ -17,11 +16,10 @@ def parse_ttl(metadata: Mapping[str, str]) -> int | None:
     if not metadata or "ttlInSeconds" not in metadata or not metadata["ttlInSeconds"]:
         return None
     text = metadata["ttlInSeconds"]
-    if not NUMBER.fullmatch(text):
-        raise Invalid(f'{WRONG}: strconv.ParseInt: parsing "{text}": invalid syntax')
-    seconds = int(text)
-    if not -(1 << 63) <= seconds < 1 << 63:
-        raise Invalid(f'{WRONG}: strconv.ParseInt: parsing "{text}": value out of range')
+    try:
+        seconds = parse_int(text)
+    except ValueError as error:
+        raise Invalid(f"{WRONG}: {error}") from None
     if not -1 <= seconds <= MOST_SECONDS:
         raise Invalid(f"{WRONG}: must be -1 or greater")
     return seconds

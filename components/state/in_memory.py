@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from edge.component import Context, Feature
+from edge.component import Ask, Context, Feature
 from edge.errors import EtagMismatch, Invalid
 from edge.events import new_id
+from edge.gointeger import parse_int
 from edge.model import NO_METADATA, BulkItem, DeleteItem, SetItem, StateItem
 
 SWEEP = 1.0
+LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""The last moment that an expiry time can show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Store:
         (Feature.ETAG, Feature.TRANSACTIONAL, Feature.TTL, Feature.DELETE_WITH_PREFIX, Feature.KEYS_LIKE, Feature.ACTOR)
     )
     max_operations: ClassVar[int] = 0
+    unchecked: ClassVar[frozenset[Ask]] = frozenset((Ask.DELETE_IN_TRANSACTION,))
 
     def __init__(self, metadata: Fields, context: Context) -> None:
         self._rows: dict[str, _Row] = {}
@@ -131,10 +135,11 @@ def _expires(metadata: Mapping[str, str]) -> float | None:
     text = metadata.get("ttlInSeconds", "") if metadata else ""
     if not text:
         return None
-    if not re.fullmatch(r"[+-]?[0-9]+", text):
-        raise Invalid(f'strconv.Atoi: parsing "{text}": invalid syntax')
-    seconds = int(text)
-    return time.time() + seconds if seconds > 0 else None
+    try:
+        seconds = parse_int(text, "Atoi")
+    except ValueError as error:
+        raise Invalid(str(error)) from None
+    return min(time.time() + seconds, LATEST) if seconds > 0 else None
 
 
 def _expiry(row: _Row) -> Mapping[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,12 +13,10 @@ from components.state import _filters, _postgresql, _postgresql_tables
 from components.state._postgresql import Layout, PostgresStore
 from edge.component import Context, Feature
 from edge.errors import ComponentError, EtagInvalid
+from edge.gointeger import parse_uint
 from edge.model import QueryResult, SetItem
 from edge.record import record
 from edge.spec import meta
-
-NUMBER = re.compile(r"[0-9]+")
-LARGEST = (1 << 32) - 1
 
 
 @record
@@ -65,11 +62,10 @@ class Store(PostgresStore):
             raise ComponentError(f"failed to decode base64 data: {error}") from None
 
     def etag_of(self, text: str) -> Any:
-        if not NUMBER.fullmatch(text):
-            raise EtagInvalid(f'strconv.ParseUint: parsing "{text}": invalid syntax')
-        if int(text) > LARGEST:
-            raise EtagInvalid(f'strconv.ParseUint: parsing "{text}": value out of range')
-        return int(text)
+        try:
+            return parse_uint(text, 32)
+        except ValueError as error:
+            raise EtagInvalid(str(error)) from None
 
     async def query(self, query: Mapping[str, Any], metadata: Mapping[str, str]) -> QueryResult:
         """Values by their content; the token is a number of rows. Raises Invalid."""

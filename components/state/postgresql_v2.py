@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -9,11 +10,13 @@ from components.state import _postgresql, _postgresql_tables
 from components.state._postgresql import Layout, PostgresStore
 from edge.component import Context
 from edge.errors import EtagMismatch
+from edge.gointeger import quote
 from edge.model import SetItem
 from edge.record import record
 from edge.spec import meta
 
-LENGTHS = (36, 32, 38, 45)
+DIGITS, PLAIN, QUOTED, URN = 32, 36, 38, 45
+FORM = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @record
@@ -50,8 +53,13 @@ class Store(PostgresStore):
         return bytes(row["value"])
 
     def etag_of(self, text: str) -> Any:
-        try:
-            return UUID(text)
-        except ValueError:
-            reason = "invalid UUID format" if len(text) in LENGTHS else f"invalid UUID length: {len(text)}"
-            raise EtagMismatch(reason) from None
+        """As Go's parser: also bare digits, in quotes or braces, and as a URN."""
+        length = len(text.encode())
+        if length not in (DIGITS, PLAIN, QUOTED, URN):
+            raise EtagMismatch(f"invalid UUID length: {length}")
+        if length == URN and text[:9].lower() != "urn:uuid:":
+            raise EtagMismatch(f"invalid urn prefix: {quote(text[:9])}")
+        hexa = text[9:] if length == URN else text[1:-1] if length == QUOTED else text
+        if not FORM.fullmatch(hexa):
+            raise EtagMismatch("invalid UUID format")
+        return UUID(hexa)

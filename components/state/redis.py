@@ -15,14 +15,14 @@ from components._redis import Client, RedisFields
 from components.state._redis_keys import glob_of
 from components.state._redis_query import Indexes
 from components.state._redis_scripts import DELETE_REFUSED, OPERATIONS, READ, SET_REFUSED
-from edge.component import Context, Feature
+from edge.component import Ask, Context, Feature
 from edge.errors import ComponentError, EtagInvalid, EtagMismatch, Invalid
+from edge.gointeger import parse_int
 from edge.model import BulkItem, DeleteItem, QueryResult, SetItem, StateItem
 from edge.record import record
 from edge.spec import meta
 
 JSON = "application/json"
-INTEGER = re.compile(r"[+-]?[0-9]+")
 ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u(003c|003e|0026|2028|2029)")
 LETTERS = {b"003c": b"<", b"003e": b">", b"0026": b"&", b"2028": b"\xe2\x80\xa8", b"2029": b"\xe2\x80\xa9"}
 SCAN_COUNT, AT_ONCE = 1000, 1000
@@ -44,6 +44,7 @@ class Store:
     Metadata: ClassVar[type] = Fields
     features: frozenset[Feature] = frozenset((Feature.ETAG, Feature.TRANSACTIONAL, Feature.TTL, Feature.KEYS_LIKE, Feature.ACTOR))
     max_operations: ClassVar[int] = 0
+    unchecked: ClassVar[frozenset[Ask]] = frozenset((Ask.SET_IN_TRANSACTION, Ask.DELETE_IN_TRANSACTION))
 
     def __init__(self, metadata: Fields, context: Context) -> None:
         self.metadata = metadata
@@ -221,9 +222,10 @@ class Store:
         text = (metadata or {}).get("ttlInSeconds", "")
         if not text:
             return "" if self.metadata.ttl_in_seconds is None else str(self.metadata.ttl_in_seconds)
-        if (wrong := _not_integer(text)) is not None:
-            raise Invalid(f'failed to parse ttl from metadata: strconv.ParseInt: parsing "{text}": {wrong}')
-        return str(int(text))
+        try:
+            return str(parse_int(text))
+        except ValueError as error:
+            raise Invalid(f"failed to parse ttl from metadata: {error}") from None
 
     @staticmethod
     def _refused(item: SetItem | DeleteItem) -> ComponentError:
@@ -243,16 +245,10 @@ class Store:
 def _etag(item: SetItem) -> str:
     if item.concurrency == "last-write" or not item.etag:
         return "0"
-    if (wrong := _not_integer(item.etag)) is not None:
-        raise EtagInvalid(f'strconv.Atoi: parsing "{item.etag}": {wrong}')
-    return str(int(item.etag))
-
-
-def _not_integer(text: str) -> str | None:
-    """Why it is no 64-bit integer, in Go's words."""
-    if not INTEGER.fullmatch(text):
-        return "invalid syntax"
-    return None if -(1 << 63) <= int(text) < 1 << 63 else "value out of range"
+    try:
+        return str(parse_int(item.etag, "Atoi"))
+    except ValueError as error:
+        raise EtagInvalid(str(error)) from None
 
 
 def _unescaped(text: bytes) -> bytes:

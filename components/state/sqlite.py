@@ -20,7 +20,7 @@ from edge.component import Context, Feature
 from edge.database import Database, Statement
 from edge.database.faults import translate
 from edge.eager import Deadlines, Prompt
-from edge.errors import ComponentError, EtagMismatch, Unavailable
+from edge.errors import ComponentError, EtagMismatch, Invalid, Unavailable
 from edge.events import new_id
 from edge.model import NO_METADATA, BulkItem, DeleteItem, QueryResult, SetItem, StateItem
 from edge.record import record
@@ -120,6 +120,7 @@ class Store:
     # --- reads
     def get_now(self, key: str) -> StateItem | None:
         """The value, read on the loop. Raises ComponentError, Unavailable (another process holds the file)."""
+        _require(key, "get operation")
         try:
             return self._item(key, self._database.row_now(self._get, key))
         except sqlite3.Error as error:
@@ -127,6 +128,7 @@ class Store:
 
     async def get(self, key: str) -> StateItem | None:
         """The value; where another process's lock is in the way it waits for that off the loop. Raises ComponentError, Unavailable."""
+        _require(key, "get operation")
         rows = await self._database.read(self._get, key)
         return self._item(key, rows[0] if rows else None)
 
@@ -204,6 +206,7 @@ class Store:
         return [self._setter(op) if isinstance(op, SetItem) else self._remover(op) for op in operations]
 
     def _setter(self, item: SetItem) -> Statement:
+        _require(item.key, "set option")
         ttl = parse_ttl(item.metadata)
         expires = ttl is not None and ttl > 0
         value = item.value.decode() if item.is_json else base64.b64encode(item.value).decode()
@@ -215,6 +218,7 @@ class Store:
         return Statement(self._upsert, (item.key, *content))
 
     def _remover(self, item: DeleteItem) -> Statement:
+        _require(item.key, "delete operation")
         if not item.etag:
             return Statement(self._delete, (item.key,))
         return Statement(self._delete_guarded, (item.key, item.etag), EtagMismatch)
@@ -252,6 +256,11 @@ class Store:
         if claimed.rowcount:
             table = self.metadata.table_name
             tx.execute(f"DELETE FROM {table} WHERE expiration_time IS NOT NULL AND expiration_time < CURRENT_TIMESTAMP")
+
+
+def _require(key: str, asked: str) -> None:
+    if not key:
+        raise Invalid(f"missing key in {asked}")
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge.component import Ask
 from edge.errors import Code, ComponentError, EdgeError, EtagInvalid, EtagMismatch, Grpc, Invalid
 from edge.model import DeleteItem, SetItem
 
@@ -12,13 +13,23 @@ CONSISTENCY = frozenset(("", "strong", "eventual"))
 MISMATCH, MALFORMED = "possible etag mismatch. error from state store", "invalid etag value"
 
 
-def options_error(item: SetItem | DeleteItem) -> ComponentError | None:
-    """Why the item's options are refused."""
+def options_error(
+    item: SetItem | DeleteItem, unchecked: frozenset[Ask] = frozenset(), *, in_transaction: bool = False
+) -> ComponentError | None:
+    """Why the item's options are refused. unchecked: writes that may have any."""
+    if unchecked and _kind(item, in_transaction) in unchecked:
+        return None
     if item.concurrency not in CONCURRENCY:
         return Invalid(f"unrecognized concurrency model '{item.concurrency}'")
     if item.consistency not in CONSISTENCY:
         return Invalid(f"unrecognized consistency model '{item.consistency}'")
     return None
+
+
+def _kind(item: SetItem | DeleteItem, in_transaction: bool) -> Ask:
+    if isinstance(item, SetItem):
+        return Ask.SET_IN_TRANSACTION if in_transaction else Ask.SET
+    return Ask.DELETE_IN_TRANSACTION if in_transaction else Ask.DELETE
 
 
 def error_text(error: ComponentError) -> str:

@@ -15,7 +15,7 @@ from edge.blocks import query as query_language
 from edge.blocks.encryption import Cipher
 from edge.blocks.refusals import error_text, options_error, refusal
 from edge.blocks.retries import PolicyOf, no_policy
-from edge.component import BulkGet, BulkSet, Feature, Queryable, ReadsNow, Transactional
+from edge.component import BulkGet, BulkSet, Feature, Lenient, Queryable, ReadsNow, Transactional
 from edge.errors import ComponentError, EdgeError, EtagInvalid, EtagMismatch, Link, ResourceInfo, Unavailable, Violation
 from edge.model import NO_METADATA, BulkItem, DeleteItem, QueryResult, SetItem, StateItem
 
@@ -80,6 +80,7 @@ class Store:
         self._outbox = outbox if outbox is not None and outbox.enabled(part) else None
         self._prefix = key_prefix(app, part)
         self._cipher = Cipher.of(part)
+        self._unchecked = part.component.unchecked if isinstance(part.component, Lenient) else frozenset()
         self._lookup = part.component.get_now if policy is None and isinstance(part.component, ReadsNow) else None
 
     @property
@@ -230,7 +231,7 @@ class Store:
             raise EdgeError(errors.STATE_TOO_MANY, info=info, resource=resource, count=len(stored), max=most)
         try:
             for item in stored:
-                if (wrong := options_error(item)) is not None:
+                if (wrong := options_error(item, self._unchecked, in_transaction=True)) is not None:
                     raise wrong
             if self._outbox is not None:
                 await self._outbox.transact(self.app, self.part, stored, metadata, trace, self._run)
@@ -272,7 +273,7 @@ class Store:
 
     async def _attempt(self, item: W, call: Callable[[W], Awaitable[None]]) -> ComponentError | None:
         """One write under the policy; its failure is returned. A wrong etag is an answer, not a failure to try again."""
-        wrong = options_error(item)
+        wrong = options_error(item, self._unchecked)
         if wrong is not None:
             return wrong
 

@@ -12,9 +12,12 @@ from uuid import uuid4
 
 import pytest
 
+from edge.app import App, Part, Parts
+from edge.blocks.state import StateService
+from edge.component import Ask as Write
 from edge.component import Queryable
-from edge.errors import EtagInvalid, Invalid
-from edge.model import SetItem
+from edge.errors import EdgeError, EtagInvalid, EtagMismatch, Invalid
+from edge.model import DeleteItem, SetItem
 from edge.registry import known
 from tests.conformance.state import SCENARIOS, Candidate, Suite
 from tests.harness_components import opened
@@ -106,5 +109,80 @@ def test_sqlite_compares_numbers_as_numbers_and_is_no_query_store_by_itself(tmp_
                 await ask({"EQ": {'v"': 1}})
         async with opened("state.sqlite", tmp_path, {"connectionString": "other.db"}) as store:
             assert not isinstance(store, Queryable)
+
+    asyncio.run(main())
+
+
+UNCHECKED: dict[str, set[Write]] = {
+    "state.in-memory/v1": {Write.DELETE_IN_TRANSACTION},
+    "state.sqlite/v1": set(),
+    "state.redis/v1": {Write.SET_IN_TRANSACTION, Write.DELETE_IN_TRANSACTION},
+    "state.postgresql/v1": {Write.DELETE, Write.DELETE_IN_TRANSACTION},
+    "state.postgresql/v2": {Write.DELETE, Write.DELETE_IN_TRANSACTION},
+}
+"""Writes at which Dapr's store of the type lets any option pass."""
+
+
+@pytest.mark.parametrize("component", CANDIDATES)
+def test_unknown_options_are_refused_where_daprs_store_refuses_them(component: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    async def main() -> set[Write]:
+        one = CANDIDATES[component](request.getfixturevalue, tmp_path, uuid4().hex[:8])
+        type_, version = component.split("/")
+        passed = set()
+        async with one.open() as opened_store:
+            store = StateService(Parts([Part("jar", type_, version, opened_store, {})])).store(App("shop"), "jar")
+            put, remove = SetItem("k", b"1", True, concurrency="who-knows"), DeleteItem("k", consistency="who-knows")
+            for write, call in {
+                Write.SET: lambda: store.save([put]),
+                Write.DELETE: lambda: store.delete(remove),
+                Write.SET_IN_TRANSACTION: lambda: store.transact([put]),
+                Write.DELETE_IN_TRANSACTION: lambda: store.transact([remove]),
+            }.items():
+                with contextlib.suppress(EdgeError):
+                    await call()
+                    passed.add(write)
+        return passed
+
+    assert asyncio.run(main()) == UNCHECKED[component]
+
+
+def test_postgresql_v2_reads_an_etag_as_daprs_store_does(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    async def main() -> None:
+        one = postgresql_v2(request.getfixturevalue, tmp_path, uuid4().hex[:8])
+        async with one.open() as store:
+            for form in ('"{}"', "{{{}}}", "urn:uuid:{}", "URN:UUID:{}"):
+                await store.set(one.item("k", 1))
+                await store.set(one.item("k", 2, etag=form.format((await store.get(one.key("k"))).etag)))
+            await store.delete(DeleteItem(one.key("k"), (await store.get(one.key("k"))).etag.replace("-", "")))
+
+            wrong = {"x": "length: 1", "é" + "0" * 30: "format", "urn:oops:" + UUID: "urn prefix", UUID.replace("-", "_"): "format"}
+            for etag, reason in wrong.items():
+                with pytest.raises(EtagMismatch, match=reason):
+                    await store.delete(DeleteItem(one.key("k"), etag))
+
+    asyncio.run(main())
+
+
+def test_an_expiry_beyond_all_dates_is_the_last_one(tmp_path: Path) -> None:
+    async def main() -> dict[str, str]:
+        async with opened("state.in-memory", tmp_path) as store:
+            await store.set(SetItem("k", b"1", True, metadata={"ttlInSeconds": "9223372036854775807"}))
+            with pytest.raises(Invalid, match="value out of range"):
+                await store.set(SetItem("k", b"1", True, metadata={"ttlInSeconds": "9223372036854775808"}))
+            return dict((await store.get("k")).metadata)
+
+    assert asyncio.run(main()) == {"ttlExpireTime": "9999-12-31T23:59:59Z"}
+
+
+def test_sqlite_refuses_an_empty_key(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with sqlite(str, tmp_path, "").open() as store:
+            for call in (
+                lambda: store.transact([SetItem("", b"1", True)], {}),
+                lambda: store.delete(DeleteItem("")),
+                lambda: store.get(""),
+            ):
+                with pytest.raises(Invalid, match="missing key in"):
+                    await call()
 
     asyncio.run(main())
