@@ -45,9 +45,7 @@ def test_a_page_that_goes_bad_is_rescued_while_it_runs(met_by: str, tmp_path: Pa
         wire = component("wire", "pubsub.mqtt3", {"url": broker.url, **raw})
         sidecar = Sidecar(tmp_path, resources={"wire.yaml": wire}, flags=["--log-level", "warn"]).start()
         try:
-            entries = [{"entryId": str(n), "event": f"{n} ".ljust(400, "x"), "contentType": "text/plain"} for n in range(COUNT)]
-            for first in range(0, COUNT, 2000):
-                assert sidecar.call("POST", BULK, entries[first : first + 2000]).status == 204
+            publish(sidecar, COUNT)
             spoil(data / "edged.db", BAD_PAGES)
             began = time.monotonic()
             with watching(broker) if met_by == "reader" else nullcontext() as watcher:
@@ -70,6 +68,41 @@ def test_a_page_that_goes_bad_is_rescued_while_it_runs(met_by: str, tmp_path: Pa
             assert sidecar.process is not None and sidecar.process.poll() is None
         finally:
             sidecar.kill()
+
+
+def test_a_file_that_goes_bad_again_at_once_does_not_restart_over_and_over(tmp_path: Path) -> None:
+    data = tmp_path / "data" / "test"
+    with mosquitto(tmp_path, *QUICK, start=False) as broker:
+        expect(broker)
+        wire = component("wire", "pubsub.mqtt3", {"url": broker.url, "consumerID": "lives"})
+        sidecar = Sidecar(tmp_path, resources={"wire.yaml": wire}, flags=["--log-level", "warn"]).start()
+        try:
+            publish(sidecar, COUNT)
+            spoil(data / "edged.db", BAD_PAGES)
+            with watching(broker):
+                until((data / "damaged" / "1" / "report.json").exists)
+                sidecar.wait()
+                until(lambda: not waiting(sidecar))
+            broker.stop()
+            publish(sidecar, COUNT)
+            spoil(data / "edged.db", BAD_PAGES)
+            with watching(broker):
+                until(lambda: sidecar.log().count("it is rescued by a restart within the process, in 60 s") == 1)
+                assert sidecar.log().count("it is rescued by a restart within the process, in 0 s") == 1
+                time.sleep(2)
+            assert not (data / "damaged" / "2").exists()
+            assert sidecar.call("GET", "/v1.0/healthz/outbound").status == 204
+            sidecar.kill()
+            sidecar.start()
+            assert (data / "damaged" / "2" / "report.json").exists()
+        finally:
+            sidecar.kill()
+
+
+def publish(sidecar: Sidecar, count: int) -> None:
+    entries = [{"entryId": str(n), "event": f"{n} ".ljust(400, "x"), "contentType": "text/plain"} for n in range(count)]
+    for first in range(0, count, 2000):
+        assert sidecar.call("POST", BULK, entries[first : first + 2000]).status == 204
 
 
 def lane_of(sidecar: Sidecar) -> dict[str, Any]:
