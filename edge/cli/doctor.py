@@ -170,7 +170,7 @@ def check(
     ]
     found = [finding for step in steps for finding in step()]
     if not offline:
-        found += [f for subject, url in _servers(paths) for f in server(subject, url)]
+        found += [f for subject, url in _servers(paths, configs) for f in server(subject, url)]
     if as_json:
         api.show([asdict(f) for f in found], {}, True, "")
     else:
@@ -183,7 +183,7 @@ def check(
     raise SystemExit(1 if any(f.level == "error" for f in found) else 0)
 
 
-def _servers(paths: tuple[Path, ...]) -> list[tuple[str, str]]:
+def _servers(paths: tuple[Path, ...], configs: tuple[Path, ...]) -> list[tuple[str, str]]:
     from edge.cli.resources import addresses
 
-    return addresses(paths)
+    return addresses(paths, configs)

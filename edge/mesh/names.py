@@ -33,7 +33,7 @@ class Names:
 
     def __init__(self, settings: NameResolution, lend: Callable[[str], Context]) -> None:
         self._settings, self._lend = settings, lend
-        self._type = f"nameresolution.{settings.component or DEFAULT}"
+        self._type = type_of(settings)
         self._resolver: NameResolver | None = None
         self._own: dict[str, tuple[Address, Served | None]] = {}
         self._opening = asyncio.Lock()
@@ -99,10 +99,7 @@ class Names:
             return self._resolver
 
     async def _make(self) -> NameResolver:
-        cls: Any = registry.load(self._type, self._settings.version or "v1")
-        metadata, problems = spec.parse(cls.Metadata, texts(self._settings.configuration))
-        if fatal := [problem.message for problem in problems if problem.fatal]:
-            raise ComponentError("; ".join(fatal))
+        cls, metadata = described(self._settings)
         resolver: NameResolver = cls(metadata, self._lend(self._type))
         await resolver.open()
         return resolver
@@ -115,6 +112,20 @@ class Names:
                 await resolver.serve(app_id, *served)
         except (ComponentError, OSError) as error:
             log.error("name resolution: %s could not be announced at %s:%d: %s", app_id, address.host, address.port, error)
+
+
+def type_of(settings: NameResolution) -> str:
+    """The component's type as everywhere else."""
+    return f"nameresolution.{settings.component or DEFAULT}"
+
+
+def described(settings: NameResolution) -> tuple[Any, Any]:
+    """The resolver's class and its metadata. Raises ComponentError, UnknownComponent, ImportError."""
+    cls: Any = registry.load(type_of(settings), settings.version or "v1")
+    metadata, problems = spec.parse(cls.Metadata, texts(settings.configuration))
+    if fatal := [problem.message for problem in problems if problem.fatal]:
+        raise ComponentError("; ".join(fatal))
+    return cls, metadata
 
 
 def texts(configuration: Any) -> Mapping[str, str]:

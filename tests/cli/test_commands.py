@@ -235,6 +235,23 @@ def test_check_names_what_is_wrong_with_what_to_do(tmp_path: Path, run: Any) -> 
     assert run("check", str(tmp_path / "nowhere"), "--offline", code=1)
 
 
+@pytest.mark.parametrize(
+    ("component", "configuration", "text"),
+    [
+        ("mqtt", {"url": "mqtt://127.0.0.1:1"}, "127.0.0.1:1 does not answer"),
+        ("mqtt", {}, "missing url"),
+        ("mqqt", {}, "mqqt"),
+    ],
+)
+def test_check_looks_at_the_name_resolution(component: str, configuration: dict[str, str], text: str, tmp_path: Path, run: Any) -> None:
+    spec = {"nameResolution": {"component": component, "version": "v1", "configuration": configuration}}
+    document = {"apiVersion": "dapr.io/v1alpha1", "kind": "Configuration", "metadata": {"name": "c"}, "spec": spec}
+    (tmp_path / "config.yaml").write_text(json.dumps(document))
+    done = run("check", "--config", str(tmp_path / "config.yaml"), "--dapr-http-port", "0", "--dapr-grpc-port", "0", "--json")
+    found = [row for row in json.loads(done.stdout) if row["subject"] == f"nameresolution.{component}"]
+    assert [row["level"] for row in found] == ["warning"] and text in found[0]["text"] and found[0]["todo"]
+
+
 def test_configurations_are_listed(tmp_path: Path, run: Any) -> None:
     (tmp_path / "c.yaml").write_text("kind: Configuration\nmetadata: {name: c}\nspec: {metrics: {enabled: false}}\n---\nkind: Component\n")
 
