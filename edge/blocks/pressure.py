@@ -13,6 +13,8 @@ from collections import deque
 
 SHALLOW = 4
 """Messages behind: with fewer publishers gain on the deliveries, with more these catch up."""
+LEAST = 0.25
+"""Publishers per delivery: those that publish elsewhere during a long backlog go on too."""
 QUICK_APP = 0.005
 SMOOTHING = 0.1
 LONGEST = 0.25
@@ -45,7 +47,7 @@ class Pressure:
         self._service += SMOOTHING * (service - self._service)
         self._depth = depth
         self._ended += 1
-        self._credit = min(self._credit + min(SHALLOW / depth, 2), SHALLOW)
+        self._credit = min(self._credit + min(max(SHALLOW / depth, LEAST), 2), SHALLOW)
         if self._waiting:
             self._release(int(self._credit) if self._service < QUICK_APP else len(self._waiting))
 

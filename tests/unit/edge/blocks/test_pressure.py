@@ -53,7 +53,7 @@ def test_deliveries_catch_up_where_many_messages_wait() -> None:
         before = await gone_on(publishers)
         for _ in range(16):
             pressure.ended(SHALLOW * 8, QUICK)
-        assert await gone_on(publishers) - before <= 3
+        assert 3 <= await gone_on(publishers) - before <= 5
 
     run(script())
 
