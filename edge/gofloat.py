@@ -23,15 +23,16 @@ SMALLEST_FIXED, LARGEST_FIXED = 1e-6, 1e21
 LONGEST_INT = 18
 
 
-def decode(data: bytes) -> Any:
+def decode(data: bytes, *, stream: bool = True) -> Any:
     """The first JSON value in `data`, as a Go json.Decoder reads it (what follows is ignored). Odd numbers are `orjson.Fragment`s.
 
+    stream: False = the whole text must be one value, as for json.Unmarshal.
     Raises JsonError with Go's text ("EOF" when there is nothing).
     """
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return _decode_odd(data)
+        return _decode_odd(data, stream)
     if SUSPECT.search(data) is None and b"-0" not in data:
         return value
     return value if ODD.search(data) is None else _exact(data.decode())
@@ -53,11 +54,11 @@ def float_text(value: float) -> str:
     return sign + whole + fraction.ljust(power, "0")
 
 
-def _decode_odd(data: bytes) -> Any:
+def _decode_odd(data: bytes, stream: bool) -> Any:
     """What orjson refuses: either Go refuses it too, or more follows, or lone surrogates, or bytes that are no UTF-8."""
-    if not data.strip(WHITE):
+    if stream and not data.strip(WHITE):
         raise JsonError("EOF")
-    end = scan(data, stream=True)
+    end = scan(data, stream=stream)
     return _whole(_exact(LONE.sub("\ufffd", data[:end].decode("utf-8", "surrogateescape")).strip(WHITE.decode())))
 
 

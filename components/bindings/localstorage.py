@@ -123,7 +123,10 @@ class Binding:
         """Where a name leads, links followed, never out of the root."""
         try:
             return secure_join(self._root, name)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            where = f"lstat {error.filename}: " if error.filename else ""
+            raise Invalid(f"error getting absolute path for file {name}: {where}{(error.strerror or str(error)).lower()}") from error
+        except ValueError as error:
             raise Invalid(f"error getting absolute path for file {name}: {error}") from error
 
 

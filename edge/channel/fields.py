@@ -18,6 +18,7 @@ HOP_BY_HOP = frozenset(
 NOT_FORWARDED = HOP_BY_HOP | {"host", "content-length", "destination-app-id", "user-agent", "content-type"}
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+ANY_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 PATH_SAFE = "/$&+,:;=@!'()*[]~%"
 ESCAPED_SAFE = "/$&+,:;=@~"
 ROUTE_SAFE = PATH_SAFE + "?#"
@@ -72,10 +73,14 @@ def route_target(route: str) -> str:
 def method_target(path: str, query: str) -> str:
     """The request target of an invocation, its path read as Go reads a URL's: escapes in it stay, what must be escaped is.
 
-    path: `..` can't escape, `//` and a trailing `/` go. Raises ValueError for a broken escape.
+    path: `..` can't escape, `//` and a trailing `/` go. Raises ValueError for a broken escape or a control character in the query.
     """
     target = _escaped(_clean(path))
-    query = query.partition("#")[0] if query.isascii() else quote(query.partition("#")[0], safe=QUERY_SAFE, errors="surrogateescape")
+    if ANY_CONTROL.search(query):
+        raise ValueError("net/url: invalid control character in URL")
+    query = query.partition("#")[0]
+    if not query.isascii() or " " in query:  # Go sends a space as it is, which no server takes
+        query = quote(query, safe=QUERY_SAFE, errors="surrogateescape")
     return f"{target}?{query}" if query else target
 
 

@@ -110,10 +110,7 @@ class Mesh:
     async def _deliver(self, callee: App, caller: Identity | None, request: InvokeRequest) -> InvokeResponse:
         if callee.channel is None:
             raise InvokeFailed(Grpc.INTERNAL, "app channel is not initialized")
-        try:
-            path = normal_method(request.path)
-        except ValueError as error:
-            raise InvokeFailed(Grpc.INVALID_ARGUMENT, f"invalid method: {error}") from None
+        path = _normal(request.path)
         self.admit(callee, caller, path, (callee.protocol in HTTP and request.method) or NO_VERB)
         try:
             return await taken(callee, replace(request, path=path), partial(invoke_own, callee))
@@ -147,6 +144,7 @@ class Mesh:
     async def grpc_target(self, app: App, app_id: str, namespace: str, method: str) -> GrpcTarget:
         """Raises AppUnavailable, InvokeFailed."""
         if app_id == app.id and namespace == app.namespace:
+            _normal(method)
             return self.own_target(app)
         ids = (("dapr-caller-app-id", app.id), ("dapr-callee-app-id", app_id))
         callee = self.hosted(app_id, namespace)
@@ -161,11 +159,7 @@ class Mesh:
 
     def hosted_target(self, callee: App, caller: Identity | None, method: str, fields: Sequence[tuple[str, str]] = ()) -> GrpcTarget:
         """A hosted app as the target of another app's call. Raises InvokeFailed."""
-        try:
-            normal = normal_method(method)
-        except ValueError as error:
-            raise InvokeFailed(Grpc.INVALID_ARGUMENT, f"invalid method: {error}") from None
-        self.admit(callee, caller, normal, NO_VERB)
+        self.admit(callee, caller, _normal(method), NO_VERB)
         return replace(self.own_target(callee), metadata=(*fields, *self.own_target(callee).metadata))
 
     def own_target(self, app: App) -> GrpcTarget:
@@ -227,3 +221,11 @@ class Mesh:
             await self._remotes.close()
         for link in self._links.values():
             await link.close()
+
+
+def _normal(method: str) -> str:
+    """Raises InvokeFailed."""
+    try:
+        return normal_method(method)
+    except ValueError as error:
+        raise InvokeFailed(Grpc.INVALID_ARGUMENT, f"invalid method: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 
-from edge.api.baggage import problem
+from edge.api.baggage import parse
 from edge.api.grpc.errors import from_http
 from edge.errors import Grpc
 from edge.received import traceparent
@@ -45,11 +45,12 @@ def read(head: CallHead, token: bytes, *, traced: bool = True) -> Context:
         found.append((name, _binary(value) if name.endswith("-bin") else value))
     refused = _check_token(values.get(TOKEN), token) if token else None
     baggage = ",".join(value for name, value in found if name == "baggage" and isinstance(value, str))
-    if baggage and traced and refused is None and (wrong := problem(baggage)):
+    written, wrong = parse(baggage) if baggage and traced and refused is None else ("", "")
+    if wrong:
         refused = RpcError(Grpc.INVALID_ARGUMENT, f"invalid baggage header: {wrong}")
     parent = _from_binary(values["grpc-trace-bin"]) if "grpc-trace-bin" in values else traceparent(values.get("traceparent", ""))
     state = values.get("tracestate", "") if parent else ""
-    return Context(found, parent, state, baggage, refused, (("baggage", baggage),) if baggage and traced else ())
+    return Context(found, parent, state, baggage, refused, (("baggage", written),) if written else ())
 
 
 def _check_token(given: str | None, token: bytes) -> RpcError | None:

@@ -8,7 +8,8 @@ from typing import Any
 from edge import errors
 from edge.api.grpc.call import Call, RpcError, Unary
 from edge.errors import EdgeError, Grpc
-from edge.gojson import canonical
+from edge.gofloat import decode
+from edge.gojson import encode
 from edge.goscanner import JsonError
 from edge.model import DeleteItem, SetItem
 from edge.rpc.pb import empty_pb2, state_pb2
@@ -32,12 +33,13 @@ def _options(message: Any) -> tuple[str, str]:
     return CONCURRENCY.get(options.concurrency, ""), CONSISTENCY.get(options.consistency, "")
 
 
-def _set_item(message: Any) -> SetItem:
+def _set_item(message: Any, *, raw: bool = False) -> SetItem:
+    """raw: as in a transaction, where a content type changes nothing about the bytes."""
     metadata = _metadata(message)
     value, is_json = message.value, False
-    if metadata.get("contentType") == "application/json":
+    if not raw and metadata.get("contentType") == "application/json":
         try:
-            value, is_json = canonical(value), True
+            value, is_json = encode(decode(value, stream=False)), True
         except JsonError as error:
             raise RpcError(Grpc.UNKNOWN, str(error)) from error
     concurrency, consistency = _options(message)
@@ -103,7 +105,7 @@ async def execute_state_transaction(call: Call, request: Any) -> Any:
         store.stored_key(operation.request.key)  # refused before its type is looked at
         match operation.operationType:
             case "upsert":
-                operations.append(_set_item(operation.request))
+                operations.append(_set_item(operation.request, raw=True))
             case "delete":
                 operations.append(_delete_item(operation.request))
             case other:

@@ -54,6 +54,13 @@ async def test_links_and_dots_never_lead_out_of_the_root(tmp_path: Path) -> None
     assert (root / str(tmp_path).lstrip("/") / "secret").read_bytes() == b"mine!"
 
 
+async def test_a_name_too_long_is_told_as_daprd_does(tmp_path: Path) -> None:
+    root, name = tmp_path / "files", "x" * 300
+    async with opened(TYPE, tmp_path, {"rootPath": str(root)}) as binding:
+        with pytest.raises(Invalid, match=f"error getting absolute path for file {name}: lstat {root}/{name}: file name too long$"):
+            await binding.invoke("create", b"x", {"fileName": name})
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "out", "loop", "deep"]), max_size=9))
 def test_no_path_leaves_the_root(tmp_path_factory: pytest.TempPathFactory, parts: list[str]) -> None:

@@ -411,6 +411,7 @@ def test_callback_goes_out_as_given() -> None:
         ("m/\udcff", "", "/m/%FF"),
         ("m", "a=b&c=%zz", "/m?a=b&c=%zz"),
         ("m", "a=b#c", "/m?a=b"),
+        ("m", "a=b c&d=%20", "/m?a=b%20c&d=%20"),
     ],
 )
 def test_a_methods_path_is_escaped_as_gos_url_does(path: str, query: str, target: str) -> None:
@@ -421,3 +422,8 @@ def test_a_methods_path_is_escaped_as_gos_url_does(path: str, query: str, target
 def test_a_broken_escape_in_a_methods_path_is_refused(path: str, wrong: str) -> None:
     with pytest.raises(ValueError, match=f'invalid URL escape "{wrong}"'):
         method_target(path, "")
+
+
+def test_a_control_character_in_a_query_is_refused() -> None:
+    with pytest.raises(ValueError, match="invalid control character in URL"):
+        method_target("m", "a=b\r\nx: y")

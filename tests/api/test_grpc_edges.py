@@ -1,0 +1,98 @@
+"""Requests at the edges of the gRPC API that the recordings do not have: answers as daprd 1.18.3 gives them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import pytest
+
+from tests.grpc_client import Client
+from tests.harness import Sidecar, component, sidecar
+
+AS_JSON = {"contentType": "application/json"}
+STORES = ("cup", "bin")
+
+
+@pytest.fixture(scope="module")
+def edged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    folder = tmp_path_factory.mktemp("edges")
+    resources = {
+        "cup.yaml": component("cup", "state.in-memory"),
+        "bin.yaml": component("bin", "state.sqlite", {"connectionString": str(folder / "s.db")}),
+    }
+    with sidecar(folder, app_port=1, flags=["--app-protocol", "grpc"], resources=resources) as one:
+        yield one
+
+
+@pytest.fixture
+def client(edged: Sidecar) -> Iterator[Client]:
+    with Client(edged.grpc_port) as one:
+        yield one
+
+
+def text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def stored(client: Client, store: str, key: str) -> bytes:
+    return base64.b64decode(client.call("GetState", storeName=store, key=key).message.get("data", ""))
+
+
+# --- state
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("value", [b'{"b": 1, "a":2}', b"not json", b"", b"\xff"])
+def test_a_transactions_values_stay_as_they_are_whatever_their_content_type(client: Client, store: str, value: bytes) -> None:
+    request = {"key": "t", "value": text(value), "metadata": AS_JSON}
+
+    done = client.call("ExecuteStateTransaction", storeName=store, operations=[{"operationType": "upsert", "request": request}])
+
+    assert (done.code, stored(client, store, "t")) == ("OK", value)
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize(
+    ("value", "kept"), [(b'{"b":1.0,"a":[1,  2.50]}', b'{"a":[1,2.5],"b":1}'), (b"1e21", b"1e+21"), (b" 12345678901234567 ", None)]
+)
+def test_saved_json_has_its_numbers_as_over_http(client: Client, store: str, value: bytes, kept: bytes | None) -> None:
+    client.call("SaveState", storeName=store, states=[{"key": "n", "value": text(value), "metadata": AS_JSON}])
+
+    assert stored(client, store, "n") == (value.strip() if kept is None else kept)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (b"1e400", "json: cannot unmarshal number 1e400 into Go value of type float64"),
+        (b"1 2", "invalid character '2' after top-level value"),
+        (b"", "unexpected end of JSON input"),
+    ],
+)
+def test_what_is_no_json_value_is_refused(client: Client, value: bytes, why: str) -> None:
+    refused = client.call("SaveState", storeName="cup", states=[{"key": "n", "value": text(value), "metadata": AS_JSON}])
+
+    assert (refused.code, refused.text) == ("UNKNOWN", why)
+
+
+def test_a_ttl_beyond_64_bits_is_refused_and_a_long_one_kept(client: Client) -> None:
+    def save(ttl: str) -> str:
+        return client.call("SaveState", storeName="cup", states=[{"key": "ttl", "value": "", "metadata": {"ttlInSeconds": ttl}}]).text
+
+    assert save("9" * 19).endswith(f'strconv.Atoi: parsing "{"9" * 19}": value out of range')
+    assert save("9" * 18) == ""
+    assert client.call("GetState", storeName="cup", key="ttl").message["metadata"] == {"ttlExpireTime": "9999-12-31T23:59:59Z"}
+
+
+# --- metadata, paths
+def test_baggage_comes_back_as_it_was_read(client: Client) -> None:
+    answer = client.call("GetState", storeName="cup", key="k", metadata=[("baggage", "a=b; p=%41, c=d")])
+
+    assert answer.initial["baggage"] == "a=b;p=A,c=d"
+
+
+@pytest.mark.parametrize(("path", "what"), [("/own.Service/M?x=1", "forbidden character"), ("/own.Service/M\x01", "control character")])
+def test_a_path_that_no_method_has_does_not_reach_the_app(client: Client, path: str, what: str) -> None:
+    refused = client.raw(path, b"", [("dapr-app-id", "test")])
+
+    assert refused.code == "INVALID_ARGUMENT"
+    assert refused.text.startswith(f"invalid method: method contains {what}")
