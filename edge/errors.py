@@ -265,7 +265,7 @@ PUBSUB_FULL = Code(
 OUTPUT_BINDING = Code(500, "ERR_INVOKE_OUTPUT_BINDING", Grpc.INTERNAL, "error invoking output binding {name}: {error}", basic=True)
 SECRET_NOT_CONFIGURED = Code(500, "ERR_SECRET_STORES_NOT_CONFIGURED", Grpc.FAILED_PRECONDITION, "secret store is not configured")
 SECRET_NOT_FOUND = Code(401, "ERR_SECRET_STORE_NOT_FOUND", Grpc.INVALID_ARGUMENT, "failed finding secret store with key {name}")
-SECRET_DENIED = Code(403, "ERR_PERMISSION_DENIED", Grpc.PERMISSION_DENIED, 'access denied by policy to get "{key}" from "{name}"')
+SECRET_DENIED = Code(403, "ERR_PERMISSION_DENIED", Grpc.PERMISSION_DENIED, "access denied by policy to get {key} from {name}")
 SECRET_GET = Code(500, "ERR_SECRET_GET", Grpc.INTERNAL, "failed getting secret with key {key} from secret store {name}: {error}")
 SECRET_BULK_GET = Code(500, "ERR_SECRET_GET", Grpc.INTERNAL, "failed getting secrets from secret store {name}: {error}")
 
@@ -327,7 +327,7 @@ ACTOR_RESERVED = Code(
     403,
     "ERR_ACTOR_TYPE_RESERVED",
     Grpc.PERMISSION_DENIED,
-    'actor type "{type}" is reserved for the Dapr workflow runtime; direct actor API access is not permitted',
+    "actor type {type} is reserved for the Dapr workflow runtime; direct actor API access is not permitted",
 )
 ACTOR_NO_PLACEMENT = Code(400, "ERR_ACTOR_NO_PLACEMENT", Grpc.UNAVAILABLE, "placement service is not configured")
 ACTOR_NO_STORE = Code(

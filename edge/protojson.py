@@ -25,6 +25,7 @@ WRONG = re.compile(r"[-+._a-zA-Z0-9]{1,32}|.", re.DOTALL)
 SPACE = re.compile(rb"[ \n\r\t]*")
 DURATION = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]{0,9})?|\.[0-9]{1,9})s")
 LONGEST = 315_576_000_000
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 MAX_UINT32 = (1 << 32) - 1
 ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 DEEPEST = 10_000
@@ -73,10 +74,8 @@ def _is(type_: type) -> Callable[[Any], Any]:
 
 def _integer(least: int, most: int) -> Callable[[Any], int | None]:
     def take(value: Any) -> int | None:
-        if type(value) is str and re.fullmatch(r"-?[0-9]{1,10}", value):
-            value = int(value)
-        elif isinstance(value, orjson.Fragment):
-            number = float(orjson.dumps(value))
+        if isinstance(value, orjson.Fragment) or (type(value) is str and NUMBER.fullmatch(value)):
+            number = float(value if isinstance(value, str) else orjson.dumps(value))
             value = int(number) if number.is_integer() else None
         return value if type(value) is int and least <= value <= most else None
 

@@ -86,4 +86,4 @@ async def _later(pieces: AsyncIterator[bytes], refused: type[Exception]) -> Asyn
         async for piece in pieces:
             yield piece
     except refused as error:
-        raise EdgeError(errors.CRYPTO, error=error) from None
+        raise EdgeError(errors.CRYPTO, error=error) from error

@@ -12,6 +12,7 @@ from edge import errors
 from edge.app import App, Part, Parts
 from edge.blocks.retries import PolicyOf, no_policy
 from edge.errors import Code, ComponentError, EdgeError
+from edge.gointeger import quote
 from edge.model import NO_METADATA
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class SecretService:
         """The values of one secret by their names. Raises SECRET_NOT_CONFIGURED, SECRET_NOT_FOUND, SECRET_DENIED (403), SECRET_GET."""
         part = self._part(app, store)
         if not self._allowed(app, store, key):
-            raise EdgeError(errors.SECRET_DENIED, key=key, name=store)
+            raise EdgeError(errors.SECRET_DENIED, key=quote(key), name=quote(store))
         found: dict[str, str] = await self._run(app, part, lambda: part.component.get(key, metadata), errors.SECRET_GET, key)
         return found
 

@@ -178,7 +178,8 @@ class Connection(Answering):
         factory = self._hub.h2
         if factory is None or not self._fresh:
             return self._refuse(refused)
-        if b" HTTP/" not in data[: data.find(b"\r\n")].upper():
+        line = data[: data.find(b"\r\n")].upper()
+        if b" HTTP/" not in line and b" /" not in line:
             self._closing = True  # neither HTTP/1 nor a right preface: closed without a word (RFC 9113 §3.4)
             return b""
         if not is_preface(data):

@@ -16,7 +16,8 @@ MAX_CACHED_SIZE = 1024
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_CODING = re.compile(rb"\r\ntransfer-encoding[ \t]*:[ \t]*([!-~]+(?:[ ,]+[!-~]+)*)[ \t]*\r\n", re.IGNORECASE)
+_CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*((?:[!-~]+(?:[ ,]+[!-~]+)*)?)[ \t]*(?=\r\n)", re.IGNORECASE)
+_SPACED_NAME = re.compile(rb"\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [!#$%&'*+\-.^_`|~0-9A-Za-z ]*:")
 HOST = re.compile(r"[A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]*")  # httpguts.ValidHostHeader
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://([^/?]*)(.*)")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
@@ -111,9 +112,7 @@ class HeadParser:
         except HttpParserUpgrade:
             pass  # all headers are read; whether to switch is the connection's business
         except HttpParserError:
-            if (coding := _CODING.search(block)) is not None and coding[1].lower() != b"chunked":
-                raise Refused("501 Not Implemented", "Unsupported transfer encoding") from None
-            raise Refused from None
+            raise _refusal(block) from None
         parsed = _framing(Headers(items), version)
         if parsed.length == 0 and parsed.keep and not parsed.upgrade:
             self._parser = parser  # else it waits for a body, or for the end
@@ -122,6 +121,14 @@ class HeadParser:
                 self._blocks.clear()
             self._blocks[block] = parsed
         return parsed
+
+
+def _refusal(block: bytes) -> Refused:
+    """What Go's server says of a header block that llhttp refuses."""
+    codings = _CODING.findall(block)
+    if len(codings) > 1 or (codings and codings[0].lower() != b"chunked"):
+        return Refused("501 Not Implemented", "Unsupported transfer encoding")
+    return Refused("400 Bad Request: invalid header name") if _SPACED_NAME.search(block) else Refused()
 
 
 def _framing(headers: Headers, version: str) -> Block:

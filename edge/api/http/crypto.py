@@ -51,6 +51,8 @@ async def _whole(pieces: AsyncIterator[bytes]) -> Response:
         body = b"".join([piece async for piece in pieces])
     except BodyTooLarge as error:
         raise EdgeError(errors.UNCLASSIFIED, error=error) from None
+    except EdgeError as error:  # of a segment: daprd gives it no code over HTTP
+        raise EdgeError(errors.UNCLASSIFIED, error=error.__cause__) from None
     return Response(200, (OCTETS,), body)
 
 

@@ -44,6 +44,7 @@ from edge.errors import (
     EdgeError,
     Grpc,
 )
+from edge.gointeger import quote
 from edge.model import InvokeResponse, StateItem
 from edge.resiliency import Rules
 from edge.tasks import Tasks
@@ -283,7 +284,7 @@ class ActorService:
 def reject_reserved(type_: str) -> None:
     """Raises EdgeError ACTOR_RESERVED for the types of the workflow runtime."""
     if type_.startswith(RESERVED):
-        raise EdgeError(ACTOR_RESERVED, type=type_)
+        raise EdgeError(ACTOR_RESERVED, type=quote(type_))
 
 
 def _check(name: str, prefix: str) -> None:

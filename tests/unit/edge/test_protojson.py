@@ -90,6 +90,7 @@ TAKEN = [
     b'{"dueTime":"1h","repeats":1.0,"overwrite":true}',
     b'{"dueTime":"1h","repeats":1e0,"overwrite":true}',
     b'{"dueTime":"1h","repeats":"1","overwrite":true}',
+    b'{"dueTime":"1h","repeats":"1.0e0","overwrite":true}',
     b'{"dueTime":"1h","repeats":null,"overwrite":true}',
     b'{"Duetime":"1h"}',
     b'{"dueTime":"1h","unknown":{"deep":[1,{"x":null}]},"overwrite":true}',

@@ -48,9 +48,7 @@ def refused(data: bytes, answer: bytes = BAD_REQUEST, splits: tuple[int, ...] = 
         POST + b"Content-Length:\r\n\r\n",
         POST + b"Content-Length: 99999999999999999999\r\n\r\nabc",
         POST + "Content-Length: ３\r\n\r\nabc".encode(),
-        POST + b"Content-Length : 3\r\n\r\nabc",
-        POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Content-Length\t: 3\r\n\r\nabc",
         POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
@@ -59,11 +57,20 @@ def test_ambiguous_framing_is_refused(data: bytes) -> None:
     refused(data)
 
 
-@pytest.mark.parametrize("coding", [b"chunked, identity", b"chunked, chunked", b"xchunked", b"identity", b"gzip"])
+@pytest.mark.parametrize(
+    "coding", [b"chunked, identity", b"chunked, chunked", b"xchunked", b"identity", b"gzip", b"", b"chunked\r\nTransfer-Encoding: chunked"]
+)
 def test_a_transfer_coding_other_than_chunked_is_not_implemented(coding: bytes) -> None:
     answer = b"HTTP/1.1 501 Not Implemented" + HEADERS + b"Unsupported transfer encoding"
 
     refused(POST + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n", answer)
+
+
+@pytest.mark.parametrize("line", [b"Content-Length : 3", b"Transfer-Encoding : chunked", b"X Y: z"])
+def test_a_space_in_a_header_name_is_named(line: bytes) -> None:
+    text = b"400 Bad Request: invalid header name"
+
+    refused(POST + line + b"\r\n\r\nabc", b"HTTP/1.1 " + text + HEADERS + text)
 
 
 @pytest.mark.parametrize("host", [b"x y", b"a/b", b"\xff", b'"'])
@@ -136,7 +143,6 @@ def test_chunks_that_turn_bad_later_fail_the_reader_and_end_the_connection() -> 
         b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n\tc\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX Y: b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nX\xc3: b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n",
