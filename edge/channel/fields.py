@@ -21,7 +21,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 ANY_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 PATH_SAFE = "/$&+,:;=@!'()*[]~%"
 ESCAPED_SAFE = "/$&+,:;=@~"
-ROUTE_SAFE = PATH_SAFE + "?#"
+ROUTE_SAFE = PATH_SAFE + "?"
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
 PLAIN_PATH = re.compile(r"[A-Za-z0-9\-_.~/$&+,:;=@!'()*\[\]%]*")
@@ -66,8 +66,8 @@ def returned(headers: Iterable[tuple[str, str]]) -> Fields:
 
 
 def route_target(route: str) -> str:
-    """The request target of a subscription or binding route: cleaned as Go's path.Clean does, a leading slash added."""
-    return quote(_clean(route), safe=ROUTE_SAFE)
+    """The request target of a subscription or binding route: cleaned as Go's path.Clean does, a leading slash added, no fragment."""
+    return quote(_clean(route).partition("#")[0], safe=ROUTE_SAFE)
 
 
 def method_target(path: str, query: str) -> str:

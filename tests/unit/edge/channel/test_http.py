@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from edge.app import App, AppRefused, AppUnavailable, Callback
-from edge.channel.fields import method_target
+from edge.channel.fields import method_target, route_target
 from edge.channel.http import HttpChannel
 from edge.events import new_id
 from edge.model import BindingEvent, BulkTopicEvent, ConfigItem, InvokeRequest, Message, Status, TopicEvent
@@ -427,3 +427,8 @@ def test_a_broken_escape_in_a_methods_path_is_refused(path: str, wrong: str) -> 
 def test_a_control_character_in_a_query_is_refused() -> None:
     with pytest.raises(ValueError, match="invalid control character in URL"):
         method_target("m", "a=b\r\nx: y")
+
+
+@pytest.mark.parametrize(("route", "target"), [("/a#b", "/a"), ("#", "/"), ("/a?#f", "/a?"), ("a?x=1#b", "/a?x=1")])
+def test_a_fragment_of_a_route_stays_here(route: str, target: str) -> None:
+    assert route_target(route) == target
