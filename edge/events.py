@@ -85,8 +85,8 @@ def ttl(metadata: Mapping[str, str]) -> float | None:
     try:
         return min(max(parse_go_duration(text), 0.0), LONGEST_TTL)
     except ValueError:
-        seconds = int(text) if re.fullmatch(r"[+-]?\d+", text) else 0
-        return min(float(seconds), LONGEST_TTL) if seconds > 0 else None
+        seconds = int(text) if re.fullmatch(r"[+-]?[0-9]{1,64}", text) else 0
+        return min(float(seconds), LONGEST_TTL) if 0 < seconds < 1 << 63 else None
 
 
 class _Randomness:

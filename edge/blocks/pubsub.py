@@ -37,6 +37,7 @@ class PublishOptions:
     idempotency_key: a publish that repeats one (to the same topic) is answered with success and not accepted again, "" = none; of a bulk
     publish each entry by its own id.
     span: the name of each event's span in a bulk publish.
+    raw_trace: a raw payload's metadata say the trace context, as of daprd's gRPC API.
     """
 
     content_type: str = ""
@@ -45,6 +46,7 @@ class PublishOptions:
     tracestate: str = ""
     idempotency_key: str = ""
     span: str = ""
+    raw_trace: bool = False
 
 
 @record
@@ -144,7 +146,8 @@ class PubSubService:
         """
         route = self.lookup(app, name, topic, options.metadata)
         if options.metadata and self._raw(route, options.metadata):
-            message = Message(route.wire_topic, data, options.metadata, route.told(options.content_type), new_id())
+            metadata = _with_trace(options) if options.raw_trace else options.metadata
+            message = Message(route.wire_topic, data, metadata, route.told(options.content_type), new_id())
         else:
             message = self._wrapped(app, route, data, options)
         if not route.allowed:
@@ -289,6 +292,10 @@ def once_key(app: App, name: str, topic: str, options: PublishOptions) -> str:
 def wire_topic(app: App, part: Part, topic: str) -> str:
     """The topic as the broker sees it: a component whose metadata name `{namespace}` puts the namespace in front."""
     return f"{app.namespace}{topic}" if part.properties.get("namespacescoped") == "true" else topic
+
+
+def _with_trace(options: PublishOptions) -> dict[str, str]:
+    return {**options.metadata, "traceid": options.traceparent, "tracestate": options.tracestate}
 
 
 def _produced(tracer: Tracer, options: PublishOptions) -> str:

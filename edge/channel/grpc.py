@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from edge.app import ActorConfig, App, AppRefused, AppUnavailable, Callback, Delivery
-from edge.channel.grpc_answers import bulk_verdicts, status_json, unreachable, verdict, wording
+from edge.channel.grpc_answers import bulk_verdicts, read, status_json, unreachable, verdict, wording
 from edge.channel.grpc_events import BadEnvelope, bulk_request, topic_event
 from edge.channel.grpc_fields import custom, invoke_fields, to_headers
-from edge.channel.grpc_subscribe import read_subscriptions
+from edge.channel.grpc_subscribe import subscription
 from edge.channel.jobs import job_any
 from edge.channel.tls import unverified
 from edge.errors import HTTP_STATUS, Grpc
@@ -70,12 +70,12 @@ class GrpcChannel:
             message = topic_event(event)
         except BadEnvelope as error:
             return Delivery(Status.RETRY, f"error returned from app while processing pub/sub event: retriable error occurred: {error}")
-        fields = [*_traced(event), *custom(event.message.metadata), ("pubsubname", event.pubsub), *self._token]
+        fields = [*_traced(event, raw=True), *custom(event.message.metadata), ("pubsubname", event.pubsub), *self._token]
         try:
-            answer = await self._call("OnTopicEvent", message, fields)
+            response = read(appcallback_pb2.TopicEventResponse, await self._call("OnTopicEvent", message, fields))
         except RpcError as error:
             return _failed(error, f"pub/sub event {id_}")
-        return verdict(appcallback_pb2.TopicEventResponse.FromString(answer.message).status, id_)
+        return verdict(response.status, id_)
 
     async def deliver_bulk(self, batch: BulkTopicEvent) -> dict[str, Delivery]:
         """OnBulkTopicEvent, else its alpha form."""
@@ -87,17 +87,17 @@ class GrpcChannel:
         if not ids:
             return found
         try:
-            answer = await self._or_alpha("OnBulkTopicEvent", message, fields)
+            response = read(appcallback_pb2.TopicEventBulkResponse, await self._or_alpha("OnBulkTopicEvent", message, fields))
         except RpcError as error:
             failure = _failed(error, "bulk pub/sub event")
             return found | dict.fromkeys(ids, failure)
-        return found | bulk_verdicts(appcallback_pb2.TopicEventBulkResponse.FromString(answer.message), ids)
+        return found | bulk_verdicts(response, ids)
 
     async def subscriptions(self) -> list[Subscription]:
         """ListTopicSubscriptions: none when the app has no such method; other failures are tried again as Dapr does, then raised."""
         for delay in (*SUBSCRIBE_DELAYS, None):
             try:
-                answer = await self._call("ListTopicSubscriptions")
+                response = read(appcallback_pb2.ListTopicSubscriptionsResponse, await self._call("ListTopicSubscriptions"))
             except (AppUnavailable, RpcError) as error:
                 if isinstance(error, RpcError) and error.code == Grpc.UNIMPLEMENTED:
                     return []
@@ -105,7 +105,7 @@ class GrpcChannel:
                     await asyncio.sleep(delay)
                     continue
                 return self._no_list(error)
-            return read_subscriptions(answer.message)
+            return [subscription(one) for one in response.subscriptions]
         raise AssertionError("the last attempt returns or raises")
 
     @staticmethod
@@ -125,7 +125,7 @@ class GrpcChannel:
         if self._bindings is None:
             try:
                 answer = await self._call("ListInputBindings", timeout=timeout)
-                self._bindings = list(appcallback_pb2.ListInputBindingsResponse.FromString(answer.message).bindings)
+                self._bindings = list(read(appcallback_pb2.ListInputBindingsResponse, answer).bindings)
             except RpcError as error:
                 log.debug("the app lists no input bindings: %s", wording(error))
                 self._bindings = []
@@ -136,10 +136,9 @@ class GrpcChannel:
         message = appcallback_pb2.BindingEventRequest(name=name, data=event.data, metadata=event.metadata)
         fields = [("traceparent", event.traceparent or trace_header(event.metadata) or NO_TRACE), *self._token]
         try:
-            answer = await self._call("OnBindingEvent", message, fields)
+            response = read(appcallback_pb2.BindingEventResponse, await self._call("OnBindingEvent", message, fields))
         except RpcError as error:
             raise AppRefused(f"error invoking app: {wording(error)}", error.code) from error
-        response = appcallback_pb2.BindingEventResponse.FromString(answer.message)
         return BindingResult(response.data, to=tuple(response.to), parallel=response.concurrency == 1)
 
     async def configuration_changed(self, store: str, key: str, subscription: str, items: Mapping[str, ConfigItem]) -> None:
@@ -187,9 +186,9 @@ class GrpcChannel:
             self._check_size("trying to send", message.ByteSize())
             answer = await self._call("OnInvoke", message, fields)
             self._check_size("grpc: received", len(answer.message))
+            response = read(common_pb2.InvokeResponse, answer)
         except (RpcError, AppUnavailable) as error:
             return _failure(error, grpc=grpc)
-        response = common_pb2.InvokeResponse.FromString(answer.message)
         headers = answer.headers if grpc else to_headers(answer.headers)
         found = InvokeResponse(200, headers, response.data.value, response.content_type or None, (0, ""))
         found.trailers, found.type_url = answer.trailers, response.data.type_url
@@ -264,9 +263,9 @@ class GrpcChannel:
             raise
 
 
-def _traced(event: TopicEvent) -> list[Field]:
-    """No trace for raw payloads."""
-    trace = event.traceparent or (None if event.raw_payload else trace_header(event.event))
+def _traced(event: TopicEvent, *, raw: bool = False) -> list[Field]:
+    """raw: raw payloads have the trace that their metadata brought; in a batch they have none."""
+    trace = event.traceparent or (trace_header(event.event) if raw or not event.raw_payload else None)
     return [] if trace is None else [("traceparent", trace)]
 
 

@@ -7,16 +7,20 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from edge.app import Delivery
 from edge.errors import Grpc, go_name
 from edge.model import Status
 from edge.rpc.pb import status_pb2
 from edge.rpc.pb.pool import POOL
+from edge.rpc.reply import Answer
 from edge.rpc.status import RpcError
 
 log = logging.getLogger("dapr.runtime.processor.pubsub.subscription.grpc")
 SUCCESS = Delivery(Status.SUCCESS)
 RETRIABLE = "retriable error occurred"
+UNREADABLE = "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data"
 DIALING = 'connection error: desc = "transport: Error while dialing: '
 
 
@@ -28,6 +32,14 @@ def wording(error: RpcError) -> str:
 def unreachable(error: RpcError) -> bool:
     """There was no connection: the app has not seen the call."""
     return error.code == Grpc.UNAVAILABLE and error.message.startswith(DIALING)
+
+
+def read(kind: Any, answer: Answer) -> Any:
+    """The app's answer as a message of `kind`. Raises RpcError, as grpc-go does, when it is none."""
+    try:
+        return kind.FromString(answer.message)
+    except DecodeError:
+        raise RpcError(Grpc.INTERNAL, UNREADABLE) from None
 
 
 def verdict(status: int, id_: object) -> Delivery:

@@ -5,17 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from edge.model import BulkSubscribe, Rule, Subscription
-from edge.rpc.pb import appcallback_pb2
 
 MOST_MESSAGES, LONGEST_WAIT = 100, 1.0
 
 
-def read_subscriptions(data: bytes) -> list[Subscription]:
-    """The subscriptions of a ListTopicSubscriptionsResponse. No routes = one with the path ""."""
-    return [_subscription(one) for one in appcallback_pb2.ListTopicSubscriptionsResponse.FromString(data).subscriptions]
-
-
-def _subscription(one: Any) -> Subscription:
+def subscription(one: Any) -> Subscription:
+    """A TopicSubscription. No routes = one with the path ""."""
     rules = [Rule(rule.match.strip(), rule.path) for rule in one.routes.rules]
     if one.routes.default or not rules:
         rules.append(Rule("", one.routes.default))

@@ -75,6 +75,16 @@ def answer(stream: Stream, id_: str, status: int = 0) -> None:
     stream.send({"eventProcessed": {"id": id_, "status": {"status": status}}})
 
 
+def test_a_raw_payload_of_a_grpc_publisher_brings_its_trace(client: Client) -> None:
+    name, trace = topic(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    stream = opened(client, "hub", name, metadata={"rawPayload": "true"})
+
+    client.call("PublishEvent", {"pubsubName": "hub", "topic": name, "metadata": {"rawPayload": "true"}}, metadata=[("traceparent", trace)])
+
+    extensions = stream.next()["eventMessage"]["extensions"]
+    assert (extensions["traceid"][:35], extensions["tracestate"]) == (trace[:35], "")
+
+
 # --- the recordings
 REFUSED = [one for one in rows("app-grpc", "stream/") if one["id"].rpartition("/")[2] in (
     "empty-first", "ack-first", "unknown-pubsub", "empty-pubsub", "empty-topic", "second-initial",

@@ -19,7 +19,7 @@ def _options(call: Call, content_type: str, metadata: Any) -> PublishOptions:
 
 
 async def publish_event(call: Call, request: Any) -> Any:
-    options = _options(call, request.data_content_type, request.metadata)
+    options = replace(_options(call, request.data_content_type, request.metadata), raw_trace=True)
     await call.blocks.pubsub.publish(call.app, request.pubsub_name, request.topic, request.data, options)
     return empty_pb2.Empty()
 

@@ -93,6 +93,7 @@ def test_protobuf_events_travel_as_base64() -> None:
         ({"ttlInSeconds": "-4s"}, 0.0),
         ({"ttlInSeconds": "-4"}, None),
         ({"ttlInSeconds": "soon"}, None),
+        ({"ttlInSeconds": "9223372036854775808"}, None),
         ({"ttl": "1.5h", "ttlInSeconds": "3"}, 5400.0),
     ],
 )

@@ -134,6 +134,21 @@ def test_entries_whose_data_contradict_their_type_are_left_out_and_tried_again()
     talk(script)
 
 
+def test_an_answer_that_is_no_message_is_an_error_of_the_app() -> None:
+    batch = BulkTopicEvent("b", "hub", "anvil", "/p", (("e", event_of(b"{}")),))
+    names = ("OnTopicEvent", "OnBulkTopicEvent", "ListInputBindings", "OnBindingEvent", "OnInvoke")
+
+    async def script(channel: GrpcChannel, app: GrpcApp) -> None:
+        one, many = await channel.deliver(event_of(b"{}")), await channel.deliver_bulk(batch)
+        assert (one.status, one.code, many["e"].status) == (Status.RETRY, 13, Status.RETRY)
+        assert not await channel.wants_binding("door", "", 3.0)
+        with pytest.raises(AppRefused, match="code = Internal desc = grpc: failed to unmarshal the received message"):
+            await channel.trigger("door", "", BindingEvent(b""))
+        assert (await channel.invoke(InvokeRequest("POST", "strike", "", [], b"", None))).status == 500
+
+    talk(script, dict.fromkeys(names, Reply(b"\xff\xff")))
+
+
 def test_subscriptions_are_read_as_daprd_reads_them() -> None:
     recorded = row("app-grpc", "grpc/start/ListTopicSubscriptions")
     listed = json_format.ParseDict(recorded["answer"]["message"], appcallback_pb2.ListTopicSubscriptionsResponse())
