@@ -44,8 +44,9 @@ class Method:
 class CallHead:
     """What a call's first header block says; the same block again gives the same object. timeout: seconds, 0 = none.
 
-    context: what a front found out from the fields, for it to keep. answer: how an answer that is under way began.
-    opening: how one begins whose handler sent nothing before it ended; a front may add to it.
+    context: what a front found out from the fields, for it to keep. answer: how an answer begins that has no message.
+    begun: how one that is under way began. opening: how one begins whose handler sent nothing before it ended; a front may add to it.
+    zipped: the caller sends gzip and so gets it.
     """
 
     path: str
@@ -55,7 +56,9 @@ class CallHead:
     encoding: str
     length: int
     answer: tuple[Field, ...] = ANSWER
+    begun: tuple[Field, ...] = ANSWER
     opening: tuple[Field, ...] = ANSWER
+    zipped: bool = False
     context: Any = None
 
     def metadata(self) -> list[Field]:
@@ -191,7 +194,7 @@ class Call(Stream):
         problem = error if isinstance(error, RpcError) else self.connection.service.render(error)
         self.problem = problem.message
         extra = (*self.trailing, *problem.trailers) if problem.trailers else self.trailing
-        has_head = self.initial or self.late or self.head.opening is not self.head.answer
+        has_head = self.initial or self.late or self.head.opening is not self.head.begun
         if has_head and not self._headers_sent and not isinstance(error, Undecoded):
             self._open()
         self._finish_with(trailer_fields(problem.code, problem.message, problem.details, extra), problem.code)
@@ -212,9 +215,9 @@ class Call(Stream):
 
     def _send_head(self) -> None:
         self._headers_sent = True
-        self.send_headers((*self.head.answer, *self.initial))
+        self.send_headers((*self.head.begun, *self.initial))
 
     def _open(self) -> None:
         """The head of an answer whose handler has ended."""
         self._headers_sent = True
-        self.send_headers((*(self.head.answer if self.late else self.head.opening), *self.initial, *self.late))
+        self.send_headers((*(self.head.begun if self.late else self.head.opening), *self.initial, *self.late))

@@ -11,12 +11,22 @@ PREFIX = 5
 GZIP = 31  # zlib's window bits for a gzip stream
 GZIP_HEAD = 10
 ENCODINGS = ("", "identity", "gzip")
-UNZIP = "grpc: failed to decompress the message: "
+GZIP_MAGIC = b"\x1f\x8b\x08"
+MOST_ZIPPED = 64 << 10  # larger messages go as they are: the loop would wait for them
+UNZIP, UNREAD = "grpc: failed to decompress the message: ", "grpc: failed to read decompressed data: "
 
 
 def prefix(size: int) -> bytes:
     """What stands before an uncompressed message of `size` bytes."""
     return size.to_bytes(PREFIX, "big")
+
+
+def prefixed(message: bytes, zipped: bool) -> bytes:
+    """The message as it is sent. zipped: to a caller who sends gzip itself; an empty one is not (as grpc-go)."""
+    if not zipped or not 0 < len(message) <= MOST_ZIPPED:
+        return prefix(len(message)) + message
+    packed = zlib.compress(message, 1, GZIP)
+    return b"\1" + len(packed).to_bytes(PREFIX - 1, "big") + packed
 
 
 def whole(data: bytes) -> bool:
@@ -81,15 +91,30 @@ class Messages:
         return self._unzip(message)
 
     def _unzip(self, message: bytes) -> bytes:
-        if len(message) < GZIP_HEAD:
-            raise Undecoded(Grpc.INTERNAL, f"{UNZIP}unexpected EOF")
-        unzip = zlib.decompressobj(GZIP)
-        try:
-            data = unzip.decompress(message, self._limit + 1 if self._limit > 0 else 0)
-        except zlib.error:
-            raise Undecoded(Grpc.INTERNAL, f"{UNZIP}gzip: invalid header") from None
-        if 0 < self._limit < len(data):
-            raise Undecoded(Grpc.RESOURCE_EXHAUSTED, f"grpc: received message after decompression larger than max {self._limit}")
-        if not unzip.eof:
-            raise Undecoded(Grpc.INTERNAL, f"{UNZIP}unexpected EOF")
-        return data
+        """The message, of one gzip member or several."""
+        found, size, problem, rest = [], 0, _no_header(message) if message else "EOF", message
+        if problem:
+            raise Undecoded(Grpc.INTERNAL, f"{UNZIP}{problem}")
+        while rest and not problem:
+            unzip = zlib.decompressobj(GZIP)
+            try:
+                data = unzip.decompress(rest, self._limit + 1 - size if self._limit > 0 else 0)
+            except zlib.error as error:
+                problem = "gzip: invalid checksum" if "check" in str(error) else "flate: corrupt input"
+                break
+            found.append(data)
+            size += len(data)
+            if 0 < self._limit < size:
+                raise Undecoded(Grpc.RESOURCE_EXHAUSTED, f"grpc: received message after decompression larger than max {self._limit}")
+            rest = unzip.unused_data
+            problem = "unexpected EOF" if not unzip.eof else _no_header(rest) if rest else ""
+        if problem:
+            raise Undecoded(Grpc.INTERNAL, f"{UNREAD}{problem}")
+        return b"".join(found)
+
+
+def _no_header(data: bytes) -> str:
+    """Why no gzip member begins there, "" when one does."""
+    if len(data) < GZIP_HEAD:
+        return "unexpected EOF"
+    return "" if data.startswith(GZIP_MAGIC) else "gzip: invalid header"

@@ -221,7 +221,9 @@ class ServerConnection(Connection):
             return Refusal(length, "200", Grpc.UNIMPLEMENTED, text, kind)
         method = self.service.methods.get(request.path) or Method(stream=self.service.unknown or unimplemented)
         answer = ANSWER if kind is CONTENT_TYPE else (ANSWER[0], kind)
-        return CallHead(request.path, fields, method, max(timeout, 0.0), encoding, length, answer, answer)
+        zipped = encoding == "gzip"
+        begun = (*answer, ("grpc-encoding", encoding)) if zipped else answer
+        return CallHead(request.path, fields, method, max(timeout, 0.0), encoding, length, answer, begun, begun, zipped)
 
 
 async def unimplemented(call: StreamCall) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edge.errors import Grpc
 from edge.rpc.call import Call, CallHead
-from edge.rpc.messages import prefix
+from edge.rpc.messages import PREFIX, prefixed
 from edge.rpc.status import RpcError, Undecoded, trailer_fields
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class StreamCall(Call):
             for message in self._feed(payload):
                 self._inbox.append(message)
                 self._unread += len(message)
-            if end and self._messages is not None and self._messages.unfinished:
-                raise Undecoded(Grpc.UNKNOWN, "unexpected EOF")
+            if end and self._messages is not None and self._messages.unfinished >= PREFIX:
+                raise Undecoded(Grpc.INTERNAL, "unexpected EOF")
         except RpcError as error:
             self._broken = error
         self.grant(size, later=self._unread > INBOX_HIGH)
@@ -116,7 +116,7 @@ class StreamCall(Call):
             raise RpcError(Grpc.RESOURCE_EXHAUSTED, f"trying to send message larger than max ({len(message)} vs. {limit})")
         self.start_answer()
         self.sent += len(message)
-        self.send_data(prefix(len(message)) + message)
+        self.send_data(prefixed(message, self.head.zipped))
         self.connection.busy()
         if self.queued:
             await self.writable()

@@ -8,7 +8,7 @@ from edge.errors import Grpc
 from edge.rpc.call import Call
 from edge.rpc.frames import DATA, END_HEADERS, END_STREAM, HEADERS, head
 from edge.rpc.hpack import NO_MESSAGE
-from edge.rpc.messages import PREFIX, prefix, whole
+from edge.rpc.messages import PREFIX, prefix, prefixed, whole
 from edge.rpc.room import SMALL
 from edge.rpc.status import RpcError, Undecoded, trailer_fields
 
@@ -103,9 +103,9 @@ class UnaryCall(Call):
         if size > SMALL or method.expected > SMALL:
             method.answered(size)
         room = min(connection.send_window, self.send_window, connection.max_frame)
-        if size > room or connection.paused or self.initial or self.late or self.trailing:
+        if size > room or connection.paused or self.initial or self.late or self.trailing or self.head.zipped:
             self._open()
-            self.send_data(prefix(size - PREFIX) + message)
+            self.send_data(prefixed(message, self.head.zipped))
             return self._finish_with(trailer_fields(Grpc.OK, extra=self.trailing), Grpc.OK)
         self._headers_sent = True
         connection.send_window -= size

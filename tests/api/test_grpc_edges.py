@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from edge.rpc.pb import configuration_pb2
 from tests.grpc_client import Client
 from tests.harness import Sidecar, component, sidecar
+from tests.raw_grpc import blocks, message
 
 AS_JSON = {"contentType": "application/json"}
 STORES = ("cup", "bin")
@@ -81,6 +83,29 @@ def test_a_ttl_beyond_64_bits_is_refused_and_a_long_one_kept(client: Client) -> 
     assert save("9" * 19).endswith(f'strconv.Atoi: parsing "{"9" * 19}": value out of range')
     assert save("9" * 18) == ""
     assert client.call("GetState", storeName="cup", key="ttl").message["metadata"] == {"ttlExpireTime": "9999-12-31T23:59:59Z"}
+
+
+# --- compression, streams
+@pytest.mark.parametrize("size", [3, 30_000, 200_000])
+def test_a_client_that_zips_gets_its_answers(edged: Sidecar, size: int) -> None:
+    value = text(b"plum" * size)
+    with Client(edged.grpc_port, options=[("grpc.default_compression_algorithm", 2)]) as zipping:
+        zipping.call("SaveState", storeName="cup", states=[{"key": "z", "value": value}])
+        got = zipping.call("GetState", storeName="cup", key="z")
+        missing = zipping.call("GetState", storeName="none", key="z")
+
+    assert got.message["data"] == value
+    assert (missing.code, missing.text) == ("INVALID_ARGUMENT", "state store none is not found")
+
+
+def test_a_call_with_one_message_has_no_second(edged: Sidecar) -> None:
+    one = message(configuration_pb2.SubscribeConfigurationRequest(store_name="none").SerializeToString())
+    path = {":path": "/dapr.proto.runtime.v1.Dapr/SubscribeConfiguration"}
+
+    (none,), (two,) = blocks(edged.grpc_port, path, b""), blocks(edged.grpc_port, path, one + one)
+
+    assert (none["grpc-status"], two["grpc-status"]) == ("13", "13")
+    assert two["grpc-message"] == "cardinality violation: received multiple request messages for non-client-streaming RPC"
 
 
 # --- metadata, paths

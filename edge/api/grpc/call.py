@@ -9,8 +9,9 @@ from edge.api.grpc.context import NO_CONTEXT, Context
 from edge.app import App
 from edge.blocks import Blocks
 from edge.errors import Grpc
-from edge.rpc.status import RpcError
+from edge.rpc.status import RpcError, Undecoded
 
+CARDINALITY = "cardinality violation"
 __all__ = ["Call", "Direct", "RpcError", "Streaming", "Unary", "only_message"]
 
 
@@ -62,8 +63,10 @@ Direct = Callable[[Call, Any], Awaitable[None]]
 
 
 async def only_message(requests: AsyncIterator[Any]) -> Any:
-    """The message of a call that has one, whatever it answers. Raises RpcError, in grpc-go's words."""
+    """The message of a call that has one, whatever it answers. Raises Undecoded, in grpc-go's words."""
     message = await anext(requests, None)
     if message is None:
-        raise RpcError(Grpc.INTERNAL, "cardinality violation: received no request message from non-client-streaming RPC")
+        raise Undecoded(Grpc.INTERNAL, f"{CARDINALITY}: received no request message from non-client-streaming RPC")
+    if await anext(requests, None) is not None:
+        raise Undecoded(Grpc.INTERNAL, f"{CARDINALITY}: received multiple request messages for non-client-streaming RPC")
     return message

@@ -10,7 +10,7 @@ from edge.errors import Grpc
 from edge.received import NO_TRACE
 from edge.rpc.proxy import forward as pass_on
 from edge.rpc.proxy import forward_guarded as pass_on_guarded
-from edge.rpc.status import metadata
+from edge.rpc.status import Undecoded, metadata
 from edge.rpc.stream_call import StreamCall
 
 CALLEE, APP_ID = "dapr-callee-app-id", "dapr-app-id"
@@ -30,7 +30,7 @@ def names_app(call: Call) -> bool:
 async def forward(call: Call, wire: StreamCall, *, traced: bool = True) -> None:
     """Serve the call by the app that its metadata name. Raises RpcError; texts are daprd's, whose tracing says the first of two."""
     if wire.path.count("/") < 2:
-        raise RpcError(Grpc.UNIMPLEMENTED, f'malformed method name: "{wire.path}"')
+        raise Undecoded(Grpc.UNIMPLEMENTED, f'malformed method name: "{wire.path}"')
     if not names_app(call):
         raise RpcError(Grpc.UNKNOWN, NO_TARGET if traced and not wire.path.startswith(TRACED) else UNKNOWN_METHOD)
     names = dict(reversed([(name, value) for name, value in call.metadata if isinstance(value, str)]))

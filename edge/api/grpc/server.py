@@ -74,7 +74,7 @@ class Face:
         if found is None:
             found = head.context = context.read(head, self._token, traced=self._traced)
             if self._traced and head.path.startswith(rpcs.TRACED) and head.path != rpcs.INVOKE and found.refused is None:
-                head.opening = (*head.answer, context.trace_field(found.traceparent))
+                head.opening = (*head.begun, context.trace_field(found.traceparent))
         if found.refused is not None:
             raise found.refused
         if found.echoed:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import Grpc
-from edge.rpc.messages import Messages, prefix, whole
+from edge.rpc.messages import MOST_ZIPPED, Messages, prefix, prefixed, whole
 from edge.rpc.status import RpcError
 
 
@@ -49,6 +49,22 @@ def test_gzip_is_unpacked_within_the_limit() -> None:
     assert Messages(1000, "gzip").feed(framed) == [b"x" * 1000]
     with pytest.raises(RpcError, match="after decompression larger than max 999"):
         Messages(999, "gzip").feed(framed)
+
+
+def test_gzip_may_have_several_members() -> None:
+    packed = gzip.compress(b"plum" * 250) + gzip.compress(b"") + gzip.compress(b"jam")
+
+    assert Messages(1003, "gzip").feed(b"\1" + len(packed).to_bytes(4, "big") + packed) == [b"plum" * 250 + b"jam"]
+    with pytest.raises(RpcError, match="after decompression larger than max 1002"):
+        Messages(1002, "gzip").feed(b"\1" + len(packed).to_bytes(4, "big") + packed)
+
+
+@pytest.mark.parametrize("message", [b"", b"x", b"x" * MOST_ZIPPED, b"x" * (MOST_ZIPPED + 1)])
+def test_what_is_sent_zipped_reads_back(message: bytes) -> None:
+    sent = prefixed(message, True)
+
+    assert Messages(0, "gzip").feed(sent) == [message]
+    assert sent[0] == (0 < len(message) <= MOST_ZIPPED)
 
 
 @pytest.mark.parametrize(
