@@ -15,13 +15,14 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Answer:
-    """What the app says. after: seconds before it does. hangup: close the connection instead."""
+    """What the app says. after: seconds before it does. hangup: close the connection instead. torn: or in the middle of the body."""
 
     status: int = 200
     body: bytes = b""
     headers: Sequence[tuple[str, str]] = ()
     after: float = 0.0
     hangup: bool = False
+    torn: bool = False
 
     @classmethod
     def json(cls, value: Any, status: int = 200, after: float = 0.0) -> Answer:
@@ -144,7 +145,7 @@ class ScriptedApp:
             return False
         writer.write(_encode(request, answer))
         await writer.drain()
-        return True
+        return not answer.torn
 
     async def _answer(self, request: Seen) -> Answer:
         path = request.target.partition("?")[0]
@@ -192,7 +193,7 @@ def _encode(request: Seen, answer: Answer) -> bytes:
     phrase = HTTPStatus(answer.status).phrase if answer.status in HTTPStatus._value2member_map_ else "X"
     head = f"HTTP/1.1 {answer.status} {phrase}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
     if answer.status not in (204, 304):
-        head += f"Content-Length: {len(answer.body)}\r\n"
+        head += f"Content-Length: {len(answer.body) + answer.torn}\r\n"
     return (head + "\r\n").encode() + (b"" if request.method == "HEAD" or answer.status in (204, 304) else answer.body)
 
 

@@ -226,7 +226,10 @@ def _succeeded(request: InvokeRequest, answer: InvokeResponse) -> bool:
 
 async def _failure(request: InvokeRequest, answer: InvokeResponse, *, read: bool) -> CodeError | _Refused:
     if read and not isinstance(answer.body, bytes):
-        answer.body = b"".join([piece async for piece in answer.body])
+        try:
+            answer.body = b"".join([piece async for piece in answer.body])
+        except OSError as error:
+            raise AppUnavailable(str(error), sent=True) from None
     if request.grpc:
         return _Refused(answer)
     return CodeError(answer.status, f"received non-successful status code in response: {answer.status}", answer)

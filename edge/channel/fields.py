@@ -55,14 +55,20 @@ def forwarded(headers: Iterable[tuple[str, str]]) -> Fields:
         if name in NOT_FORWARDED or name in named or name.endswith("-bin") or not TOKEN.fullmatch(name):
             continue
         fields.append((canonical(f"dapr-{name}" if name.startswith("grpc-") else name), CONTROL.sub(" ", value)))
-    return fields
+    return [*fields, ("Cache-Control", "no-cache")] if _uncached(headers) else fields
 
 
 def returned(headers: Iterable[tuple[str, str]]) -> Fields:
     """What of an app's answer reaches the caller: no hop-by-hop headers, no Content-Length. Names in lower case."""
     headers = list(headers)
     named = {token.strip().lower() for name, value in headers if name == "connection" for token in value.split(",")}
-    return [(name, value) for name, value in headers if name not in HOP_BY_HOP and name != "content-length" and name not in named]
+    kept = [(name, value) for name, value in headers if name not in HOP_BY_HOP and name != "content-length" and name not in named]
+    return [*kept, ("cache-control", "no-cache")] if _uncached(headers) else kept
+
+
+def _uncached(headers: Fields) -> bool:
+    """`Pragma: no-cache` alone means the newer header too (net/http)."""
+    return ("pragma", "no-cache") in headers and all(name != "cache-control" for name, _ in headers)
 
 
 def route_target(route: str) -> str:

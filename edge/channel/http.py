@@ -190,7 +190,7 @@ class HttpChannel:
             if release is not None:
                 release()
             raise
-        zipped = zipping and is_gzip(answer.headers)
+        zipped = zipping and answer.data != b"" and is_gzip(answer.headers)
         headers = [(name, value) for name, value in returned(answer.headers) if not zipped or name != "content-encoding"]
         return InvokeResponse(answer.status, headers, _streamed(answer, release, zipped), answer.headers.get("content-type"))
 

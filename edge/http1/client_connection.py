@@ -16,6 +16,7 @@ from edge.http1.messages import Headers
 from edge.http1.streams import ByteStream, ClosedEarly
 from edge.reading import Reading
 
+CHUNKED = "chunked"
 BROKEN = "net/http: HTTP/1.x transport connection broken: "
 
 
@@ -150,6 +151,9 @@ class ClientConnection(Reading):
         parser = self._parser
         assert parser is not None
         status, headers = parser.get_status_code(), Headers(self._items)
+        coding = headers.get("transfer-encoding", CHUNKED)
+        if status < 100 or (coding.lower() != CHUNKED and parser.get_http_version() != "1.0"):
+            raise ValueError("no answer that Go reads")  # reaches data_received as the parser's error
         if self._complete:
             self._keep = False  # a second answer
         elif status >= 200 or status == 101:

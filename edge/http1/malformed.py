@@ -20,13 +20,13 @@ def _of_status_line(line: str) -> str:
     if not space:
         return f"malformed HTTP response {quoted(line)}"
     code = rest.lstrip(" ").partition(" ")[0]
-    if len(code) != STATUS_DIGITS or not code.isdecimal():
+    if len(code) != STATUS_DIGITS or not code.isdecimal() or code[0] == "0":
         return f"malformed HTTP status code {quoted(code)}"
     return "" if VERSION.fullmatch(version) else f"malformed HTTP version {quoted(version)}"
 
 
 def _of_fields(lines: list[str]) -> str:
-    lengths = []
+    lengths, coding = [], "chunked"
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon:
@@ -35,6 +35,10 @@ def _of_fields(lines: list[str]) -> str:
             return f"malformed MIME header line: {quoted(line)}"
         if name.lower() == "content-length":
             lengths.append(value.strip())
+        elif name.lower() == "transfer-encoding":
+            coding = value.strip()
+    if coding.lower() != "chunked":
+        return f"unsupported transfer encoding: {quoted(coding)}"
     if len(set(lengths)) > 1:
         return f"http: message cannot contain multiple Content-Length headers; got [{' '.join(map(quoted, lengths))}]"
     return "" if all(each.isdecimal() for each in lengths) else f"bad Content-Length {quoted(lengths[0])}"

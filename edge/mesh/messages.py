@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
+from edge.app import AppUnavailable
 from edge.channel.fields import HOP_BY_HOP, canonical
 from edge.channel.grpc_answers import status_json
 from edge.channel.grpc_fields import to_headers
@@ -20,12 +21,23 @@ from edge.rpc.status import RpcError
 GRPC_TYPE = "application/grpc"
 FIRST_HTTP = 100
 PIECE = 64 << 10
+NOT_UTF8 = "error sending message: rpc error: code = Internal desc = grpc: error while marshaling: string field contains invalid UTF-8"
 
 Fields = Iterable[tuple[str, str]]
 
 
 def request_message(request: InvokeRequest) -> Any:
-    """InternalInvokeRequest without the data. A verb that the enum lacks is POST, "" is none at all (gRPC)."""
+    """InternalInvokeRequest without the data. A verb that the enum lacks is POST, "" is none at all (gRPC).
+
+    Raises AppUnavailable: a path or header that is no UTF-8, which protobuf can't carry.
+    """
+    try:
+        return _request_message(request)
+    except UnicodeEncodeError:
+        raise AppUnavailable(NOT_UTF8) from None
+
+
+def _request_message(request: InvokeRequest) -> Any:
     known = request.method in common_pb2.HTTPExtension.Verb.keys()
     verb = request.method if known else "POST"
     extension = common_pb2.HTTPExtension(verb=verb, querystring=request.query) if request.method else None
@@ -35,7 +47,8 @@ def request_message(request: InvokeRequest) -> Any:
     headers = [field for field in request.headers if field[0] != "transfer-encoding"]
     if request.grpc:
         headers.append(("content-type", GRPC_TYPE))
-    _fill(made.metadata, headers, lower=request.grpc)
+    for name, value in headers:
+        made.metadata[name if request.grpc or name.startswith(":") else canonical(name)].values.append(value)
     return made
 
 

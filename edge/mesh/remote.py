@@ -30,6 +30,7 @@ SERVICE = "/dapr.proto.internals.v1.ServiceInvocation/"
 CALL_LOCAL, CALL_LOCAL_STREAM = f"{SERVICE}CallLocal", f"{SERVICE}CallLocalStream"
 MOST_CHANNELS = 128
 LINGER = 60.0
+FIRST_ERROR = 400
 ALIVE = Limits()  # with keep-alive pings: a link that was cut is noticed within 15 s, as by daprd
 NO_STATUS = "response does not contain the required fields in the leading chunk"
 
@@ -107,8 +108,20 @@ async def call(channel: Channel, request: InvokeRequest) -> InvokeResponse:
     if answer.body:
         await body.aclose()
         return answer
-    answer.body = b"".join([piece async for piece in body]) if reply.over or request.grpc else body
+    answer.body = await _whole(body, answer.status) if reply.over or request.grpc else body
     return answer
+
+
+async def _whole(body: AsyncIterator[bytes], status: int) -> bytes:
+    """All of it. The app was called, so an answer that breaks off is told once; of a failure what came is enough."""
+    found: list[bytes] = []
+    try:
+        async for piece in body:
+            found += (piece,)
+    except ConnectionError as error:
+        if status < FIRST_ERROR:
+            raise AppUnavailable(str(error), sent=True) from None
+    return b"".join(found)
 
 
 async def _first(reply: StreamReply, sending: asyncio.Task[None]) -> Any:

@@ -128,6 +128,37 @@ async def test_what_goes_wrong_on_the_way_reads_as_daprd_s(tmp_path: Path) -> No
     assert texts[4].startswith(f"failed to invoke, id: cellar, err: {tries}")
 
 
+async def test_an_answer_that_breaks_off_is_told_and_not_asked_for_again(tmp_path: Path) -> None:
+    async with pair(tmp_path, {"/torn": Answer(torn=True), "/lost": Answer(404, b"gon", torn=True)}, QUICK) as made:
+        made.own.answers |= made.app.answers
+        far, near = [await made.call(f"/v1.0/invoke/{app}/method/torn") for app in ("cellar", "kitchen")]
+        lost = [await made.call(f"/v1.0/invoke/{app}/method/lost") for app in ("cellar", "kitchen")]
+
+    assert (len(made.app.on("/torn")), len(made.app.on("/lost"))) == (1, 1)
+    assert (far.status, far.json()["message"]) == (500, "failed to invoke, id: cellar, err: error receiving message: unexpected EOF")
+    assert (near.status, near.json()["message"]) == (500, "failed to invoke, id: kitchen, err: unexpected EOF")
+    assert [(one.status, one.body) for one in lost] == [(404, b"gon")] * 2
+
+
+async def test_odd_headers_pass_as_through_daprd(tmp_path: Path) -> None:
+    answers = {
+        "/untyped": Answer(200, b"jam", (("Content-Type", ""),)),
+        "/gone": Answer(404, b"{}", (("Content-Type", ""), ("Pragma", "no-cache"))),
+        "/twice": Answer(200, b"jam", (("Content-Type", "a/b"), ("Content-Type", "c/d"))),
+    }
+    async with pair(tmp_path, answers) as made:
+        untyped, gone, twice = [await made.call(f"/v1.0/invoke/cellar/method/{name}", "GET", None) for name in ("untyped", "gone", "twice")]
+        odd = {"traceparent": "odd", "pragma": "no-cache", "accept": "text/event-stream"}
+        events = await made.call("/v1.0/invoke/cellar/method/gone", "GET", None, odd)
+        raw = await made.call("/v1.0/invoke/cellar/method/%E9", "GET", None)
+
+    assert [one.headers["content-type"] for one in (untyped, gone, twice)] == ["text/plain; charset=utf-8", "application/json", "a/b"]
+    seen = made.app.on("/gone")[1]
+    assert (seen.header("traceparent"), seen.header("cache-control"), gone.headers["cache-control"]) == ("odd", "no-cache", "no-cache")
+    assert (events.status, events.headers["content-type"]) == (404, "application/json")
+    assert raw.status == 500 and "string field contains invalid UTF-8" in raw.json()["message"]
+
+
 async def test_bodies_stream_both_ways_between_sidecars(tmp_path: Path) -> None:
     async with pair(tmp_path, {}) as made:
         reader, writer = await asyncio.open_connection("127.0.0.1", made.kitchen.http_port)

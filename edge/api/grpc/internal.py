@@ -111,10 +111,13 @@ class InternalFace:
         if not isinstance(answer.body, bytes):  # it may take its time
             await wire.send(chunk.SerializeToString())
             chunk, seq = internals_pb2.InternalInvokeResponseStream(), 0
-        async for piece in pieces(_body(answer, answer.body)):
-            chunk.payload.data, chunk.payload.seq = piece, seq
-            await wire.send(chunk.SerializeToString())
-            chunk, seq = internals_pb2.InternalInvokeResponseStream(), seq + 1
+        try:
+            async for piece in pieces(_body(answer, answer.body)):
+                chunk.payload.data, chunk.payload.seq = piece, seq
+                await wire.send(chunk.SerializeToString())
+                chunk, seq = internals_pb2.InternalInvokeResponseStream(), seq + 1
+        except OSError as error:  # the app broke off
+            raise RpcError(Grpc.UNKNOWN, str(error)) from None
         if chunk.HasField("response"):
             await wire.send(chunk.SerializeToString())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import posixpath
 import re
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ TYPED = frozenset(("content-type", "content-encoding"))
 EVENT_STREAM = "text/event-stream"
 SSE = (("content-type", EVENT_STREAM), ("cache-control", "no-cache"), ("connection", "keep-alive"))
 SSE_NAMES = frozenset(name for name, _ in SSE)
-NOT_MODIFIED, FIRST_ERROR = 304, 400
+FIRST_GOOD, NOT_MODIFIED, FIRST_ERROR = 200, 304, 400
 
 
 async def invoke(call: Call) -> Response:
@@ -40,12 +41,15 @@ async def invoke(call: Call) -> Response:
     length = None if request.data is not None or "content-length" not in headers else int(headers.get("content-length", ""))
     asked = InvokeRequest(call.method.upper(), method, call.query, forwarded(call), body, headers.get("content-type"), length=length)
     answer = await call.blocks.invoke.invoke(call.app, target, asked)
-    wants_events = headers.get("accept", "").strip().lower() == EVENT_STREAM
-    if wants_events and answer.status // 100 == 2 and target.partition(".")[0] == call.app.id:
-        return Response(200, [*answer.headers, CHUNKED], answer.body)  # the own app's answer as it is
+    wants_events = headers.get("accept", "").strip().lower() == EVENT_STREAM and answer.status // 100 == 2
+    if wants_events and target.partition(".")[0] == call.app.id:
+        framing = () if isinstance(answer.body, bytes) else (CHUNKED,)
+        return Response(200, [*answer.headers, *framing], answer.body)  # the own app's answer as it is
+    if wants_events:
+        answer.status = 200
     fields = returned(answer, sse=wants_events, read=headers.get("transfer-encoding") is None)
     if answer.grpc_status is None and answer.status >= FIRST_ERROR and headers.get("transfer-encoding") is None:
-        whole = answer.body if isinstance(answer.body, bytes) else b"".join([piece async for piece in answer.body])
+        whole = answer.body if isinstance(answer.body, bytes) else await _what_came(answer.body)
         return Response(answer.status, [*fields, ("content-length", str(len(whole)))], whole)
     if not answer.body:
         return Response(answer.status, fields)
@@ -53,8 +57,20 @@ async def invoke(call: Call) -> Response:
         return Response(answer.status, [*fields, CHUNKED], answer.body)
     from edge.http1.sniff import content_type  # few apps answer without a type
 
-    first, rest = await _begun(answer.body)
+    try:
+        first, rest = await _begun(answer.body)
+    except OSError as error:
+        raise EdgeError(errors.DIRECT_INVOKE, app=target, error=error) from error
     return Response(answer.status, [*fields, *([("content-type", content_type(first))] if first else ()), CHUNKED], rest)
+
+
+async def _what_came(body: AsyncIterator[bytes]) -> bytes:
+    """The body of a failure, as far as the app told it."""
+    found: list[bytes] = []
+    with contextlib.suppress(OSError):
+        async for piece in body:
+            found += (piece,)
+    return b"".join(found)
 
 
 async def _begun(body: bytes | AsyncIterator[bytes]) -> tuple[bytes, bytes | AsyncIterator[bytes]]:
@@ -104,6 +120,8 @@ def forwarded(call: Call) -> list[tuple[str, str]]:
     """The caller's headers but those that were for the runtime; the trace context as it goes on."""
     headers, trace = call.request.headers, call.trace
     dropped = {"traceparent", "tracestate", "baggage"} if trace.headers else set()
+    if not trace.traceparent:
+        dropped.discard("traceparent")  # what is no trace context is the app's to judge
     if headers.get(APP_ID):
         dropped.add(APP_ID)
     if call.app.api_token:
@@ -114,17 +132,19 @@ def forwarded(call: Call) -> list[tuple[str, str]]:
 def returned(answer: InvokeResponse, *, sse: bool = False, read: bool = True) -> list[tuple[str, str]]:
     """The answer's headers for the caller. sse: the caller asked for an event stream. read: a failure's body is read first."""
     headers = [
-        (f"dapr-{name}" if name.lower().startswith("grpc-") else name, value) for name, value in answer.headers if name[-4:] != "-bin"
+        (f"dapr-{name}" if name.lower().startswith("grpc-") else name, value)
+        for name, value in answer.headers
+        if name[-4:] != "-bin" and name.lower() != "content-type"
     ]
     if sse:
         return [*(item for item in headers if item[0].lower() not in SSE_NAMES), *SSE]
     if answer.status == NOT_MODIFIED:
-        return [item for item in headers if item[0].lower() != "content-type"]
-    if all(name.lower() != "content-type" for name, _ in headers):
-        if answer.content_type:
-            headers.append(("content-type", answer.content_type))
-        elif answer.status >= FIRST_ERROR and read:
-            headers.append(JSON)
+        return headers
+    kind = next((value for name, value in answer.headers if name.lower() == "content-type"), answer.content_type)
+    if kind:
+        headers.append(("content-type", kind))
+    elif read and not FIRST_GOOD <= answer.status < FIRST_ERROR:
+        headers.append(JSON)
     return headers
 
 

@@ -61,6 +61,8 @@ REFUSED = {
     b"garbage\r\n\r\n": 'malformed HTTP response "garbage"',
     b"HTTP/1.1\r\n\r\n": 'malformed HTTP response "HTTP/1.1"',
     b"HTTP/1.1 abc OK\r\n\r\n": 'malformed HTTP status code "abc"',
+    b"HTTP/1.1 099 OK\r\n" + EMPTY: 'malformed HTTP status code "099"',
+    OK + b"Transfer-Encoding: identity\r\n" + EMPTY: 'unsupported transfer encoding: "identity"',
     b"HTTP/1.1 2000 OK\r\n\r\n": 'malformed HTTP status code "2000"',
     b"HTTX/1.1 200 OK\r\n\r\n": 'malformed HTTP version "HTTX/1.1"',
     OK + b"NoColon\r\n" + EMPTY: 'malformed MIME header: missing colon: "NoColon"',
