@@ -13,6 +13,7 @@ from edge.record import record
 
 ERROR_HEADER = "x-daprerrorresponseheader"
 CANCEL_HEADER = "x-daprremindercancel"
+CANCELLED = "reminder has been canceled"
 REENTRANCY_HEADER = "dapr-reentrancy-id"
 
 

@@ -10,28 +10,38 @@ from datetime import UTC, datetime, timedelta
 
 from edge.record import record
 
-UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 GO = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-LONGEST = (1 << 63) / 1e9  # Go counts nanoseconds in an int64
+MAX_INT = (1 << 63) - 1  # Go counts nanoseconds, and ISO parts, in an int64
+DIGITS = 20  # a number of more digits than this is past MAX_INT anyway
+FIRST, LAST = -62135596800.0, 253402300799.0  # the years 1 to 9999
 ISO_PART = re.compile(r"([^TYWDHMS]*)([TYWDHMS])")
 ISO_CLOCK = {"H": 3600, "M": 60, "S": 1}
 
 
 def parse_go_duration(text: str) -> float:
     """Seconds of a Go duration text. Raises ValueError with Go's words."""
-    body = text.lstrip("+-") if text[:1] in ("+", "-") else text
+    body = text[1:] if text[:1] in ("+", "-") else text
     if body == "0":
         return 0.0
-    total, end = 0.0, 0
+    total, end = 0, 0
     for match in GO.finditer(body):
         if match.start() != end:
             break
-        total, end = total + float(match[1]) * UNITS[match[2]], match.end()
+        total, end = total + _nanos(match[1], UNITS[match[2]]), match.end()
     if not body or end != len(body):
         raise ValueError(_go_error(text, body[end:]))
-    if total > LONGEST:
+    negative = text.startswith("-")
+    if total > MAX_INT + negative:
         raise ValueError(f'time: invalid duration "{text}"')
-    return -total if text.startswith("-") else total
+    return (-total if negative else total) / 1e9
+
+
+def _nanos(number: str, unit: int) -> int:
+    whole, _, part = number.partition(".")
+    part = part[:DIGITS]
+    scale: int = 10 ** len(part)
+    return int(whole.lstrip("0")[:DIGITS] or "0") * unit + int(part or "0") * unit // scale
 
 
 def _go_error(text: str, rest: str) -> str:
@@ -44,7 +54,7 @@ def _go_error(text: str, rest: str) -> str:
 
 def format_go_duration(seconds: float) -> str:
     """A duration as Go prints it: `1h0m0s`, `1.5s`, `250ms`, `0s`."""
-    nanos = round(seconds * 1e9)
+    nanos = min(round(seconds * 1e9), MAX_INT)
     if nanos == 0:
         return "0s"
     sign, nanos = ("-", -nanos) if nanos < 0 else ("", nanos)
@@ -81,13 +91,20 @@ class IsoDuration:
         return bool(self.years or self.months or self.days)
 
     def after(self, epoch: float) -> float:
-        """The time this long after `epoch` (seconds, UTC); a day that the month lacks runs over into the next, as Go's AddDate."""
-        if not self.calendar:
-            return epoch + self.seconds
+        """The time this long after `epoch` (seconds, UTC), at most the end of the year 9999.
+
+        A day that the month lacks runs over into the next, as Go's AddDate.
+        """
+        return min(max(self._dated(epoch) + self.seconds, FIRST), LAST) if self.calendar else epoch + self.seconds
+
+    def _dated(self, epoch: float) -> float:
         start = datetime.fromtimestamp(epoch, UTC)
         years, month = divmod(start.month - 1 + self.months, 12)
-        first = start.replace(year=start.year + self.years + years, month=month + 1, day=1)
-        return (first + timedelta(days=start.day - 1 + self.days)).timestamp() + self.seconds
+        try:
+            first = start.replace(year=start.year + self.years + years, month=month + 1, day=1)
+            return (first + timedelta(days=start.day - 1 + self.days)).timestamp()
+        except (ValueError, OverflowError):
+            return LAST if self.years * 366 + self.months * 31 + self.days > 0 else FIRST
 
 
 def parse_iso_duration(text: str) -> IsoDuration:
@@ -111,11 +128,12 @@ def parse_iso_duration(text: str) -> IsoDuration:
             parts[unit] += _number(digits, wrong)
         else:
             raise wrong
-    return IsoDuration(parts["Y"], parts["M"], parts["W"] * 7 + parts["D"], seconds, repeats)
+    longest = MAX_INT / 1e9
+    return IsoDuration(parts["Y"], parts["M"], parts["W"] * 7 + parts["D"], min(max(seconds, -longest), longest), repeats)
 
 
 def _number(digits: str, wrong: ValueError) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]+", digits):
+    if not re.fullmatch(r"[+-]?[0-9]+", digits) or len(digits.lstrip("+-0")) > DIGITS or abs(int(digits)) > MAX_INT:
         raise wrong
     return int(digits)
 
@@ -140,6 +158,9 @@ def parse_rfc3339(text: str) -> float:
     match = RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(f"no RFC 3339 time: {text}")
+    if text.startswith("0000-"):  # Python has no year 0: checked as the leap year that it is
+        datetime.fromisoformat("0004" + text[4:19])
+        return FIRST
     return datetime.fromisoformat(match[1] + match[3]).timestamp() + (float("0" + match[2].replace(",", ".")) if match[2] else 0.0)
 
 

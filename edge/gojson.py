@@ -27,6 +27,11 @@ KINDS = {dict: "object", list: "array", str: "string", bool: "bool"}
 MAP = "map[string]interface {}"
 LONE = re.compile("[\ud800-\udfff]")
 LONGEST_INT = 18
+WHITE_SPACE = re.compile(rb"[ \t\r\n]")
+STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+SPACES = re.compile(rb"(" + STRING + rb")|[ \t\r\n]+")
+TOKEN = re.compile(STRING + rb"|[{}\[\],:]")
+OPEN, CLOSE = (b"{", b"["), (b"}", b"]")
 
 
 def canonical(data: bytes, *, stream: bool = False) -> bytes:
@@ -90,6 +95,30 @@ def escape(out: bytes) -> bytes:
         for char, text in ESCAPES:
             out = out.replace(char, text)
     return out
+
+
+def compact(text: bytes) -> bytes:
+    """Valid JSON text as Go writes a RawMessage: as it was given, without white space between its tokens, HTML-safe."""
+    return escape(SPACES.sub(rb"\1", text) if WHITE_SPACE.search(text) else text)
+
+
+def member(text: bytes, name: str) -> bytes | None:
+    """The value text of the last member of that name (in any case) of the object that valid JSON text begins with."""
+    key, begin, depth, found = "", -1, 0, None
+    for token in TOKEN.finditer(text):
+        char = token[0][:1]
+        depth -= char in CLOSE
+        if begin < 0 and char == b'"':
+            key = json.loads(token[0].decode("utf-8", "replace"))
+        elif depth == 1 and char == b":":
+            begin = token.end()
+        elif begin >= 0 and (depth == 0 or (depth == 1 and char == b",")):
+            found = text[begin : token.start()].strip(WHITE) if key.lower() == name else found
+            begin = -1
+        depth += char in OPEN
+        if not depth:
+            break
+    return found
 
 
 def quote(text: str) -> bytes:

@@ -175,7 +175,7 @@ def _point(text: str, now: float) -> float:
         duration = parse_iso_duration(text)
     except ValueError:
         raise ValueError("due time format not recognized") from None
-    if duration.repeats not in (None, 0, -1):
+    if (duration.repeats or 0) > 0:
         raise ValueError("repeats not supported for due time")
     return duration.after(now)
 

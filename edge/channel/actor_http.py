@@ -8,10 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from urllib.parse import quote
 
-import orjson
-
 from edge import gojson
-from edge.actor import CANCEL_HEADER, REENTRANCY_HEADER, ActorCall, ActorFailed, ActorTick
+from edge.actor import CANCEL_HEADER, CANCELLED, ERROR_HEADER, REENTRANCY_HEADER, ActorCall, ActorFailed, ActorTick
 from edge.app import AppChannel, Callback
 from edge.channel.fields import PATH_SAFE
 from edge.events import JSON
@@ -30,14 +28,18 @@ class HttpActors:
         self._channel = channel
 
     async def invoke(self, call: ActorCall) -> InvokeResponse:
-        path = f"{_actor(call.type, call.id)}/method/{quote(call.method, safe=SAFE)}".removesuffix("/")
+        method = quote(call.method.lstrip("/"), safe=SAFE)
+        path = f"{_actor(call.type, call.id)}/method/{method}".removesuffix("/")
         headers = call.headers
         if not any(name == "traceparent" for name, _ in headers):
             headers = (*headers, ("traceparent", NO_TRACE))
         if call.reentrancy:
             headers = (*(item for item in headers if item[0] != REENTRANCY_HEADER), (REENTRANCY_HEADER, call.reentrancy))
         target = f"{path}?{call.query}" if call.query else path
-        return await self._put(Callback("PUT", target, headers, call.body, call.content_type), call.type, call.id, call.method)
+        answer = await self._put(Callback("PUT", target, headers, call.body, call.content_type), call.type, call.id, call.method)
+        if _cancelled(answer):
+            raise ActorFailed(CANCELLED)
+        return answer
 
     async def remind(self, tick: ActorTick) -> bool:
         body = b'{%b"dueTime":%b,"period":%b}' % (_data(tick), gojson.quote(tick.due_time), gojson.quote(tick.period))
@@ -55,7 +57,9 @@ class HttpActors:
     async def _tick(self, method: str, tick: ActorTick, body: bytes) -> bool:
         path = f"{_actor(tick.type, tick.id)}/method/{quote(method, safe=SAFE)}"
         answer = await self._put(Callback("PUT", path, body=body, content_type=JSON), tick.type, tick.id, method)
-        return any(name == CANCEL_HEADER and value.lower() in TRUE for name, value in answer.headers)
+        if any(name == ERROR_HEADER for name, _ in answer.headers):
+            raise ActorFailed("actor error")
+        return _cancelled(answer)
 
     async def _put(self, callback: Callback, type_: str, id_: str, method: str) -> InvokeResponse:
         """The answer, which is 200. Raises ActorFailed with Dapr's text for any other."""
@@ -74,12 +78,11 @@ def _actor(type_: str, id_: str) -> str:
 
 def _data(tick: ActorTick) -> bytes:
     """The given JSON, compact as Go writes a raw message."""
-    return b"" if tick.data is None else b'"data":%b,' % compact(tick.data)
+    return b"" if tick.data is None else b'"data":%b,' % gojson.compact(tick.data)
 
 
-def compact(text: bytes) -> bytes:
-    """JSON text without white space between its tokens, the order of keys kept."""
-    return gojson.escape(orjson.dumps(gojson.parse(text)))
+def _cancelled(answer: InvokeResponse) -> bool:
+    return any(name == CANCEL_HEADER and value.lower() in TRUE for name, value in answer.headers)
 
 
 def _text(answer: InvokeResponse) -> str:

@@ -1,4 +1,4 @@
-"""1,610 raw requests to the actor and job APIs in one sequence, each answered by status and body as daprd 1.18.3 answered it.
+"""1,784 raw requests to the actor and job APIs in one sequence, each answered by status and body as daprd 1.18.3 answered it.
 
 tests/data/actors-raw.jsonl: method, path, body, headers, status, body of the answer (JSON parsed). Odd names, formats of time, broken JSON.
 """

@@ -27,6 +27,7 @@ TRACE = frozenset(("traceparent", "tracestate", "content-type"))
 OWN = frozenset(("date", "content-length"))
 UPSERT_MAP = {"Key": str, "Value": object, "ETag": str, "Metadata": dict}
 DELETE_MAP = {"Key": str, "ETag": str}
+NAMED = {"Name": gostruct.text, "ActorType": gostruct.text, "ActorID": gostruct.text}  # read, then overwritten by the path's
 TIMES = {"dueTime": gostruct.text, "period": gostruct.text, "ttl": gostruct.text}
 
 
@@ -39,11 +40,13 @@ def _policy(value: Any, place: str) -> Any:
 REMINDER = Struct(
     'struct { Data json.RawMessage "json:\\"data\\""; FailurePolicy *common.JobFailurePolicy "json:\\"failure_policy,omitempty\\"";'
     " *api.createReminderAlias }",
-    {**TIMES, "overwrite": gostruct.boolean, "failure_policy": _policy},
+    {**NAMED, **TIMES, "overwrite": gostruct.boolean, "failure_policy": _policy},
     ".createReminderAlias",
 )
 TIMER = Struct(
-    'struct { Data json.RawMessage "json:\\"data\\""; *api.createTimerAlias }', {**TIMES, "callback": gostruct.text}, ".createTimerAlias"
+    'struct { Data json.RawMessage "json:\\"data\\""; *api.createTimerAlias }',
+    {**NAMED, **TIMES, "callback": gostruct.text},
+    ".createTimerAlias",
 )
 
 
@@ -74,7 +77,7 @@ async def invoke(call: Call) -> Response:
     headers += [(name, value) for name, value in (("traceparent", call.trace.traceparent), ("tracestate", call.trace.tracestate)) if value]
     type_, id_, method = call.params
     reentrancy = given.get(REENTRANCY_HEADER, "")
-    actor_call = ActorCall(type_, id_, method, body, call.query, tuple(headers), given.get("content-type"), reentrancy)
+    actor_call = ActorCall(type_, id_, method, body, call.query, tuple(headers), given.get("content-type") or None, reentrancy)
     answer = await _actors(call).invoke(call.app, actor_call)
     headers = [item for item in answer.headers if item[0] not in OWN]
     if all(name != "content-type" for name, _ in headers):
@@ -122,12 +125,12 @@ def _operations(requests: list[dict[str, Any]]) -> Iterator[StateOperation]:
 async def _fields(call: Call, struct: Struct) -> tuple[dict[str, Any], bytes | None]:
     """The request's fields and its `data` as compact JSON text (None: not given; null is given). Raises MALFORMED_REQUEST."""
     try:
-        value = gojson.parse(await call.body(), stream=True)
-        fields = struct(value)
+        text = await call.body()
+        fields = struct(gojson.parse(text, stream=True))
     except (JsonError, BodyTooLarge) as error:
         raise EdgeError(errors.MALFORMED_REQUEST, error=error) from None
-    given = [item for name, item in (value or {}).items() if name.lower() == "data"]
-    return fields, gojson.escape(orjson.dumps(given[-1])) if given else None
+    data = gojson.member(text, "data")
+    return fields, None if data is None else gojson.compact(data.decode("utf-8", "replace").encode())
 
 
 async def set_reminder(call: Call) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from edge import errors, gostruct
+from edge import errors, gojson, gostruct
 from edge.api.http import answers
 from edge.api.http.call import Answer, Call
 from edge.api.http.router import Route
@@ -149,7 +149,8 @@ def _bulk_item(item: BulkItem) -> bytes:
 
 def compact(data: bytes) -> bytes:
     """JSON text without white space, keys in their order. Raises JsonError."""
-    return escape(orjson.dumps(parse(data)))
+    parse(data)
+    return gojson.compact(data)
 
 
 # --- transactions

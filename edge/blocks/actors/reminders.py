@@ -140,7 +140,7 @@ def _schedule(period: str) -> tuple[str | None, int | None]:
         duration = parse_duration(period)
     except ValueError:
         raise ValueError(f"unsupported period format: {period}") from None
-    if duration.calendar:
+    if max(duration.years, duration.months, duration.days) > 0:
         raise ValueError(f"unsupported period format: {period}")
     repeats = duration.repeats if duration.repeats and duration.repeats > 0 else None
     return f"@every {format_go_duration(duration.seconds)}", repeats

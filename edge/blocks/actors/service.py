@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from edge.actor import ActorCall, ActorFailed, ActorHost, ActorTick, HostGone
+from edge.actor import CANCELLED, ActorCall, ActorFailed, ActorHost, ActorTick, HostGone
 from edge.app import App, AppUnavailable
 from edge.blocks.actors.guarded import TimedHost, before_turn
 from edge.blocks.actors.hosting import Hosting
@@ -278,7 +278,7 @@ class ActorService:
 
     async def _tick_timer(self, namespace: str, tick: ActorTick) -> None:
         if await self._reach(namespace, tick.type, tick.id, lambda place: place.timer(tick)):
-            raise ActorFailed("reminder has been canceled")
+            raise ActorFailed(CANCELLED)
 
 
 def reject_reserved(type_: str) -> None:

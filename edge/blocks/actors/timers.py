@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from edge.actor import ActorFailed, ActorTick, HostGone
 from edge.app import AppUnavailable
 from edge.clock import Clock
-from edge.durations import IsoDuration, parse_duration, parse_rfc3339, parse_time
+from edge.durations import IsoDuration, parse_duration, parse_go_duration, parse_time
 from edge.record import record
 from edge.tasks import Tasks
 
@@ -135,14 +135,15 @@ class Timers:
 
 
 def _go_time(text: str, due: float, now: float) -> str:
-    """A time as Go prints it: one reckoned from now shows the process's own clock too."""
+    """A time as Go prints it: one reckoned from now by a Go duration shows the process's own clock too."""
     try:
-        parse_rfc3339(text)
-        own = ""
+        parse_go_duration(text or "0")
+        own = f" m={time.monotonic() - STARTED + due - now:+.9f}"
     except ValueError:
-        own = f" m=+{time.monotonic() - STARTED + due - now:.9f}"
+        own = ""
     fraction = f"{due % 1:.9f}"[1:].rstrip("0").rstrip(".")
-    return f"{datetime.fromtimestamp(int(due), UTC):%Y-%m-%d %H:%M:%S}{fraction} +0000 UTC{own}"
+    date = datetime.fromtimestamp(int(due), UTC).replace(tzinfo=None)
+    return f"{date.isoformat(' ')}{fraction} +0000 UTC{own}"
 
 
 def _times(request: TimerRequest, now: float) -> tuple[float, IsoDuration, float | None]:

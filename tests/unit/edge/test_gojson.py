@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.gojson import canonical, encode, parse, parse_object, quote_bytes
+from edge.gojson import canonical, compact, encode, escape, member, parse, parse_object, quote_bytes
 from edge.goscanner import JsonError
 
 OBJECT_ERRORS = [
@@ -106,3 +106,18 @@ def test_every_text_is_either_refused_or_read(data: bytes) -> None:
 
 def test_encode_writes_plain_values() -> None:
     assert encode({"b": 1, "a": [None, True, "x"]}) == b'{"a":[null,true,"x"],"b":1}'
+
+
+@given(JSON, st.sampled_from([None, 2]), st.booleans())
+def test_a_member_is_kept_as_it_was_written(value: object, indent: int | None, ascii_only: bool) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    whole = b'{"a": {"data": 1}, "Data" : 2, "dat\\u0061":%b, "z":[{"data":3}]} {"data":4}' % text
+
+    given = member(whole, "data")
+
+    assert given == text
+    assert compact(given) == escape(json.dumps(value, separators=(",", ":"), ensure_ascii=ascii_only).encode("utf-8", "surrogatepass"))
+
+
+def test_a_missing_member_is_none() -> None:
+    assert [member(text, "data") for text in (b"{}", b"null", b'"data"', b'{"x":{"data":1}}', b'{"data":null}')] == [None] * 4 + [b"null"]
