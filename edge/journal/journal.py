@@ -18,9 +18,11 @@ from edge.journal import rows
 from edge.journal.entry import Entry, Limits
 from edge.journal.gathering import Gathering
 from edge.journal.lane import WINDOW, Lane
-from edge.journal.outgoing import FORGET_AT_ONCE, Put, Removal, Written, expire, move, write_all
+from edge.journal.once import Once
+from edge.journal.outgoing import Put, Removal, Written, expire, move, write_all
 from edge.journal.room import Room
 from edge.journal.ttl import outlived
+from edge.journal.waking import Waking
 from edge.model import LaneStats, Message
 
 log = logging.getLogger("edged.journal")
@@ -43,15 +45,14 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[str, Lane] = {}
         self._room = Room(self._lanes)
-        self._watchers: dict[int, tuple[str, Callable[[str], None]]] = {}
-        self._next_watcher = 0
+        self._waking = Waking(self._loop)
         self._gathering = Gathering()
         self._puts: list[Put] = []
         self._removals: list[Removal] = []
         self._flush: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._offset = -self._clock.monotonic()
-        self._once: dict[str, asyncio.Task[None]] = {}
+        self._once = Once(database, self.age_now)
         self._strained = False
         self._closed = False
 
@@ -187,30 +188,14 @@ class Journal:
             elif put.held:
                 self.release(*entries)
         for name in touched:
-            self._ready(self._lanes[name])
+            self._waking.wake(self._lanes[name])
 
     async def once(self, key: str, remember: float, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` unless the key is known; it is known once `work` is done, so a crash in between runs it again.
 
         Calls with a key that is under way wait for that one and share its failure.
         """
-        running = self._once.get(key)
-        if running is None:
-            if self._database.row_now("SELECT 1 FROM journal_seen WHERE key=? AND until>=?", key, self.age_now()) is not None:
-                return
-            running = self._once[key] = self._loop.create_task(self._run_once(key, remember, work))
-            running.add_done_callback(lambda _: self._once.pop(key, None))
-        await asyncio.shield(running)
-
-    async def _run_once(self, key: str, remember: float, work: Callable[[], Awaitable[None]]) -> None:
-        await work()
-        age = self.age_now()
-
-        def unit(tx: sqlite3.Connection) -> None:
-            rows.forget(tx, age, FORGET_AT_ONCE)
-            rows.remember(tx, key, age, age + remember)
-
-        await self._database.write(unit)
+        await self._once.run(key, remember, work)
 
     def put_in(self, tx: sqlite3.Connection, lane: str, *messages: Message) -> None:
         """`put` inside a unit of the same database: the messages exist if and only if the unit commits."""
@@ -285,7 +270,7 @@ class Journal:
         for name, given in by_lane.items():
             lane = self._lane(name)
             lane.give_back(given)
-            self._ready(lane)
+            self._waking.wake(lane)
 
     # --- ending
     async def done(self, *entries: Entry) -> None:
@@ -354,7 +339,7 @@ class Journal:
         if moved is not None:
             lane = self._lane(moved.lane)
             lane.stored(moved, False)
-            self._ready(lane)
+            self._waking.wake(lane)
 
     # --- limits
     def set_limits(self, prefix: str, limits: Limits, topics: Sequence[tuple[Callable[[str], bool], Limits]] = ()) -> None:
@@ -421,7 +406,7 @@ class Journal:
             lane.tail = max(lane.tail, rows.first_of(number) + last)
             if changed:
                 self._recheck(lane)
-                self._ready(lane)
+                self._waking.wake(lane)
 
     def _recheck(self, lane: Lane) -> None:
         """Forget loaded entries whose rows are gone."""
@@ -436,25 +421,7 @@ class Journal:
 
         Returns the function that ends it.
         """
-        key = self._next_watcher = self._next_watcher + 1
-        self._watchers[key] = (prefix, ready)
-        for name, lane in self._lanes.items():
-            if name.startswith(prefix) and lane.holds():
-                self._loop.call_soon(self._tell, key, name)
-        return lambda: self._watchers.pop(key, None) and None
-
-    def _tell(self, key: int, lane: str) -> None:
-        if key in self._watchers:
-            self._watchers[key][1](lane)
-
-    def _ready(self, lane: Lane) -> None:
-        waiters, lane.waiters = lane.waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        for key, (prefix, _) in tuple(self._watchers.items()):
-            if lane.name.startswith(prefix):
-                self._loop.call_soon(self._tell, key, lane.name)
+        return self._waking.watch(prefix, ready, self._lanes.values())
 
     def _arm(self, lane: Lane) -> None:
         """Wake the lane when its next retry is due."""
@@ -465,7 +432,7 @@ class Journal:
     def _on_due(self, lane: Lane) -> None:
         lane.timer = None
         if not self._closed:
-            self._ready(lane)
+            self._waking.wake(lane)
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
