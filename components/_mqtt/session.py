@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -21,6 +21,7 @@ from components._mqtt.flight import Flight
 from components._mqtt.inbound import Inbound, Subscriber
 from components._mqtt.link import Link
 from components._mqtt.outbound import Outbound
+from components._mqtt.rivals import STABLE, Rivals
 from components._mqtt.topics import filter_problem, topic_problem
 from edge.clock import SAYS, blamed, set_or_after
 from edge.component import NOT_YET, Deliver, Unsubscribe
@@ -34,11 +35,8 @@ log = logging.getLogger("dapr.contrib")
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0
 NOBODY_THERE, WORKED_A_WHILE = 5.0, 5.0
 """Longest delays where an attempt burdens no broker, and where connections carry something before they are cut."""
-A_WHILE, STABLE = 2.0, 30.0
-"""Seconds after which a connection was of use, and after which it counts as good: then the back-off starts anew."""
-RIVAL_ENDS = 3
-RIVAL_WITHIN = 300.0
-TAKEN_OVER = 0x8E
+A_WHILE = 2.0
+"""Seconds after which a connection was of use; after STABLE the back-off starts anew."""
 ACKNOWLEDGEMENTS = {frames.PUBACK: "PUBACK", frames.PUBREC: "PUBREC", frames.PUBCOMP: "PUBCOMP"}
 SUBSCRIBE_BATCH = 100
 GRACE = 5.0
@@ -74,8 +72,7 @@ class Session:
         self._trouble: str | None = NOT_YET
         self.reasons: Counter[tuple[str, str]] = Counter()
         """See edge.component.Coded."""
-        self._ends: deque[float] = deque(maxlen=RIVAL_ENDS)
-        self._rival_named = False
+        self._rivals = Rivals()
         self._closed = False
         self._attempted = asyncio.Event()
 
@@ -104,25 +101,10 @@ class Session:
 
     def unhealthy(self) -> str | None:
         """Why nothing can be sent or received now, None when it can; also names a second client with our id."""
-        rival = self._rival()
+        rival = self._rivals.suspected(self._identity)
         if self._trouble is None:
             return rival
         return f"{self._identity.broker}: {self._trouble}" + (f"; {rival}" if rival else "")
-
-    def _looks_taken_over(self, link: Link, lasted: float) -> bool:
-        """Some brokers say it in MQTT 5; else it shows in connections that the broker soon ends and takes anew."""
-        return link.goodbye_code == TAKEN_OVER or (link.by_peer and lasted < STABLE and not self._outbound.suspicious)
-
-    def _name_rival(self) -> None:
-        if not self._rival_named and (rival := self._rival()):
-            self._rival_named = True
-            log.error("%s: %s", self._identity.broker, rival)
-
-    def _rival(self) -> str | None:
-        now = self._loop.time()
-        if len(self._ends) < RIVAL_ENDS or now - self._ends[0] > RIVAL_WITHIN:
-            return None
-        return f"another client seems to use the client id {self._identity.client_id} too (give one of them another consumerID)"
 
     @property
     def connected(self) -> bool:
@@ -157,7 +139,7 @@ class Session:
         except (OSError, Refused) as error:
             self._attempted.set()
             self._count("CONNACK", getattr(error, "code", 0))
-            self._ends.clear()  # whoever is away throws nobody out
+            self._rivals.away()
             self._down(_words(error) + self._advice(error))
             return LONGEST_DELAY if isinstance(error, Refused) else NOBODY_THERE
         began = self._loop.time()
@@ -175,9 +157,7 @@ class Session:
             self._attempted.set()
             self._lose(link)
         lasted = self._loop.time() - began
-        if self._looks_taken_over(link, lasted):
-            self._ends.append(self._loop.time())
-            self._name_rival()
+        self._rivals.ended(link, lasted, self._identity, blameless=self._outbound.suspicious)
         if not self._closed:
             self._down(link.reason)
         return self._longest_delay(lasted)
@@ -186,7 +166,7 @@ class Session:
         """After a connection of that many seconds."""
         if lasted > STABLE or self._outbound.suspicious:  # a message that the broker hangs up on is soon found out
             return FIRST_DELAY
-        return WORKED_A_WHILE if lasted > A_WHILE and self._rival() is None else LONGEST_DELAY
+        return WORKED_A_WHILE if lasted > A_WHILE and self._rivals.suspected(self._identity) is None else LONGEST_DELAY
 
     def _advice(self, error: Exception) -> str:
         """A broker that does not speak MQTT 5 is asked in 3.1.1 from now on, where the settings allow it."""
