@@ -29,7 +29,7 @@ class Pressure:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._service = QUICK_APP
+        self._service = 0.0
         self._depth = 0
         self._credit: float = SHALLOW
         self._ended = self._looked_at = 0
