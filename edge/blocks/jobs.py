@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from edge.app import App, AppUnavailable
-from edge.blocks.names import check_job
+from edge.blocks.names import ANY, check_job
 from edge.blocks.schedule import Policy, make
 from edge.blocks.series import Item, Keeper, Outcome
 from edge.clock import Clock
@@ -107,6 +107,7 @@ class JobService:
 
     async def delete_prefix(self, app: App, prefix: str) -> None:
         """End all jobs whose name starts with `prefix`; "" = all of the app. Raises EdgeError JOB_DELETE."""
+        _check(JOB_DELETE, app, prefix + ANY)
         try:
             await self._series.delete_prefix(_kind(app), prefix)
         except ComponentError as error:

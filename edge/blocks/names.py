@@ -9,6 +9,7 @@ import posixpath
 import unicodedata
 
 LONGEST_JOB = 512
+ANY = "a"  # what a prefix is checked with, as the scheduler does
 ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
 
 

@@ -121,3 +121,27 @@ def test_a_path_that_no_method_has_does_not_reach_the_app(client: Client, path: 
 
     assert refused.code == "INVALID_ARGUMENT"
     assert refused.text.startswith(f"invalid method: method contains {what}")
+
+
+# --- actors
+@pytest.mark.parametrize(
+    ("type_", "id_", "why"),
+    [
+        ("", "a/b", 'invalid actorId: name contains forbidden character: "a/b"'),
+        ("Mu/le", "", 'invalid actorType: name contains forbidden character: "Mu/le"'),
+        ("", "..", 'invalid actorId: name is a path traversal sequence: ".."'),
+    ],
+)
+def test_names_of_actors_are_looked_at_before_their_host(client: Client, type_: str, id_: str, why: str) -> None:
+    refused = client.call("InvokeActor", actorType=type_, actorId=id_, method="go")
+
+    assert (refused.code, refused.text) == ("INVALID_ARGUMENT", why)
+
+
+# --- jobs
+def test_a_prefix_that_no_job_has_is_refused(client: Client) -> None:
+    refused = client.call("DeleteJobsByPrefix", namePrefix="a/b")
+
+    assert refused.code == "INTERNAL"
+    assert 'job name is invalid "app||default||test||a/ba": must not contain' in refused.text
+    assert client.call("DeleteJobsByPrefix", namePrefix="").code == "OK"

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from edge.actor import ActorFailed, ActorTick, HostGone
 from edge.app import AppUnavailable
-from edge.blocks.names import check_job
+from edge.blocks.names import ANY, check_job
 from edge.blocks.schedule import Policy, make
 from edge.blocks.series import Item, Keeper, Outcome
 from edge.clock import Clock
@@ -93,7 +93,8 @@ class Reminders:
         await self._series.delete(_kind(namespace, type_), _key(id_, name))
 
     async def delete_all(self, namespace: str, type_: str, id_: str | None) -> None:
-        """End all of a type, or of one actor."""
+        """End all of a type, or of one actor. Raises ValueError with Dapr's text for a name that cannot be one."""
+        _check_job(f"actorreminder||{namespace}||{type_}||" + ("" if id_ is None else f"{id_}||") + ANY)
         await self._series.delete_prefix(_kind(namespace, type_), "" if id_ is None else _key(id_, ""))
 
     def attach(self, namespace: str, type_: str) -> Detach:
@@ -118,8 +119,12 @@ class Reminders:
 
 
 def _check(namespace: str, type_: str, id_: str, name: str) -> None:
+    _check_job(f"actorreminder||{namespace}||{type_}||{id_}||{name}")
+
+
+def _check_job(job: str) -> None:
     try:
-        check_job(f"actorreminder||{namespace}||{type_}||{id_}||{name}")
+        check_job(job)
     except ValueError as error:
         raise ValueError(f"{UNKNOWN}{error}") from None
 

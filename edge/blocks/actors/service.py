@@ -127,6 +127,8 @@ class ActorService:
         except ValueError as error:
             raise EdgeError(BAD_REQUEST, error=error, grpc_message=f"invalid actor method: {error}") from None
         await self._ready(app)
+        if not call.type or not call.id:
+            call = replace(call, type="", id="")  # as Dapr says it: nobody hosts that
         call = replace(call, method=method, headers=_stamped(app, call.headers))
         return await self._answered(
             before_turn(self._policies, app, call, lambda: self._reach(app.namespace, call.type, call.id, lambda p: p.invoke(call)))

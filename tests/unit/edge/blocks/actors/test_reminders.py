@@ -29,6 +29,8 @@ def test_names_that_the_scheduler_would_not_take_are_refused_everywhere(tmp_path
         internal = "error getting actor reminder: api error: code = Internal desc = failed to get job due to: "
         assert got == (500, "ERR_ACTOR_REMINDER_GET", internal + text)
         assert gone == (500, "ERR_ACTOR_REMINDER_DELETE", f"error deleting actor reminder: {text}")
+        _, _, all_of_one = await refused(rig.actors.delete_reminders(rig.app, "Lamp", "a/b"))
+        assert 'job name is invalid "actorreminder||default||Lamp||a/b||a"' in all_of_one
 
     play(tmp_path, scenario)
 
