@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from edge.gojson import LONE
+from edge.gojson import LONE, TOO_DEEP
 from edge.goscanner import WHITE, JsonError, scan
 
 # Cheap look for what may be, and a close look for what is, a number that orjson would read or write differently: -0, exponents,
@@ -59,14 +59,18 @@ def _decode_odd(data: bytes, stream: bool) -> Any:
     if stream and not data.strip(WHITE):
         raise JsonError("EOF")
     end = scan(data, stream=stream)
-    return _whole(_exact(LONE.sub("\ufffd", data[:end].decode("utf-8", "surrogateescape")).strip(WHITE.decode())))
+    value = _exact(LONE.sub("\ufffd", data[:end].decode("utf-8", "surrogateescape")).strip(WHITE.decode()))
+    try:
+        return _whole(value)
+    except RecursionError:
+        raise JsonError(TOO_DEEP) from None
 
 
 def _exact(text: str) -> Any:
     try:
         return _DECODER.decode(text.strip())
     except RecursionError:
-        raise JsonError("invalid character '[' exceeded max depth") from None
+        raise JsonError(TOO_DEEP) from None
 
 
 def _float(text: str) -> Any:

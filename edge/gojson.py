@@ -32,6 +32,7 @@ STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 SPACES = re.compile(rb"(" + STRING + rb")|[ \t\r\n]+")
 TOKEN = re.compile(STRING + rb"|[{}\[\],:]")
 OPEN, CLOSE = (b"{", b"["), (b"}", b"]")
+TOO_DEEP = "invalid character '[' exceeded max depth"
 
 
 def canonical(data: bytes, *, stream: bool = False) -> bytes:
@@ -49,7 +50,10 @@ def parse(data: bytes, *, stream: bool = False) -> Any:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
         return _parse_odd(data, stream)
-    plain = orjson.dumps(value)
+    try:
+        plain = orjson.dumps(value)
+    except TypeError:  # deeper than it writes
+        return _parse_exact(data.decode())
     if plain == data or plain.translate(None, b" ") == data.translate(None, WHITE):
         return value
     return _parse_exact(data.decode())
@@ -85,8 +89,37 @@ def encode(value: Any) -> bytes:
     try:
         out = orjson.dumps(value, option=SORTED)
     except TypeError:
-        out = orjson.dumps(_without_lone_surrogates(value), option=SORTED)
+        out = _written(value)
     return escape(out)
+
+
+class _Piece(bytes):
+    """Text that is written already."""
+
+
+def _written(value: Any) -> bytes:
+    """What orjson refuses: lone surrogates, more than 254 levels."""
+    out: list[bytes] = []
+    left: list[Any] = [value]
+    while left:
+        match left.pop():
+            case _Piece() as piece:
+                out.append(piece)
+            case dict() as members:
+                pieces = [part for key in sorted(members) for part in (_Piece(b"%b:" % _text(key)), members[key], _Piece(b","))]
+                left += reversed([_Piece(b"{"), *pieces[:-1], _Piece(b"}")])
+            case list() as items:
+                pieces = [part for item in items for part in (item, _Piece(b","))]
+                left += reversed([_Piece(b"["), *pieces[:-1], _Piece(b"]")])
+            case str() as text:
+                out.append(_text(text))
+            case other:
+                out.append(orjson.dumps(other))
+    return b"".join(out)
+
+
+def _text(text: str) -> bytes:
+    return orjson.dumps(LONE.sub("\ufffd", text))
 
 
 def escape(out: bytes) -> bytes:
@@ -139,7 +172,7 @@ def _parse_exact(text: str) -> Any:
     try:
         return _EXACT.decode(text)
     except RecursionError:
-        raise JsonError("invalid character '[' exceeded max depth") from None
+        raise JsonError(TOO_DEEP) from None
 
 
 def _integer(text: str) -> Any:
@@ -157,7 +190,11 @@ def _parse_odd(data: bytes, stream: bool) -> Any:
     """What orjson refuses: either Go refuses it too, or it is a stream, lone surrogates or bytes that are no UTF-8."""
     end = scan(data, stream=stream)
     text = LONE.sub("\ufffd", data[:end].decode("utf-8", "surrogateescape"))
-    return _without_lone_surrogates(_parse_exact(text.strip(WHITE.decode())))
+    value = _parse_exact(text.strip(WHITE.decode()))
+    try:
+        return _without_lone_surrogates(value)
+    except RecursionError:
+        raise JsonError(TOO_DEEP) from None
 
 
 def _without_lone_surrogates(value: Any) -> Any:

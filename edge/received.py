@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from edge import gojson
+from edge import gofloat, gojson
 from edge.events import CLOUD_EVENT, JSON, OCTETS, SOURCE, TYPE, content_is, data_field, new_id
+from edge.goscanner import JsonError
 from edge.model import Message
 from edge.record import record
 
@@ -178,10 +179,18 @@ def bulk_entry(entry_id: str, received: Received, message: Message, *, raw: bool
         event = b'"%b"' % base64.b64encode(message.data)
         content_type = message.content_type or OCTETS
     else:
-        event, content_type = gojson.canonical(received.body), CLOUD_EVENT
+        event, content_type = _as_floats(received.body), CLOUD_EVENT
     return b'{"entryId":"%b","event":%b,"metadata":%b,"contentType":%b}' % (
         entry_id.encode(),
         event,
         gojson.encode(dict(message.metadata)),
         gojson.quote(content_type),
     )
+
+
+def _as_floats(body: bytes) -> bytes:
+    """As Go writes what it read into float64s; numbers beyond those stay."""
+    try:
+        return gojson.encode(gofloat.decode(body))
+    except JsonError:
+        return gojson.canonical(body)

@@ -30,10 +30,8 @@ class BadEnvelope(ValueError):
 def topic_event(event: TopicEvent) -> Any:
     """The message for OnTopicEvent and for streams. Raises BadEnvelope."""
     fields = event.event
-    message = appcallback_pb2.TopicEventRequest(
-        topic=event.topic, pubsub_name=event.pubsub, path=event.path, data=_data(fields, encoded=True), **_attributes(fields)
-    )
-    _extensions(message, fields)
+    message = appcallback_pb2.TopicEventRequest(topic=event.topic, pubsub_name=event.pubsub, path=event.path)
+    _fill(message, fields, encoded=True)
     return message
 
 
@@ -65,14 +63,22 @@ def _entry(id_: str, event: TopicEvent) -> Any:
         return entry
     fields = event.event
     # as daprd: data_base64 does not reach a bulk subscriber
-    envelope = appcallback_pb2.TopicEventCERequest(data=_data(fields, encoded=False), **_attributes(fields))
-    _extensions(envelope, fields)
+    envelope = appcallback_pb2.TopicEventCERequest()
+    _fill(envelope, fields, encoded=False)
     entry.cloud_event.CopyFrom(envelope)
     return entry
 
 
-def _attributes(event: Mapping[str, Any]) -> dict[str, Any]:
-    return {field: value for field, name in ATTRIBUTES.items() if isinstance(value := event.get(name), str)}
+def _fill(message: Any, event: Mapping[str, Any], *, encoded: bool) -> None:
+    """Attributes, data and extensions. Raises BadEnvelope."""
+    for field, name in ATTRIBUTES.items():
+        if isinstance(value := event.get(name), str):
+            setattr(message, field, value)
+    try:
+        message.data = _data(event, encoded=encoded)
+        _extensions(message, event)
+    except RecursionError:
+        raise BadEnvelope("the event is nested too deeply") from None
 
 
 def _data(event: Mapping[str, Any], *, encoded: bool) -> bytes:

@@ -72,6 +72,17 @@ def test_what_is_no_utf8_becomes_the_replacement_character() -> None:
     assert quote_bytes(b"\xff\xfe\x00A") == b'"\\ufffd\\ufffd\\u0000A"'
 
 
+@pytest.mark.parametrize("depth", [250, 260, 900])
+def test_what_is_nested_deeper_than_orjson_writes_is_written(depth: int) -> None:
+    inner = b'{"b":1.50,"a":"<"}'
+
+    assert canonical(b"[" * depth + inner + b"]" * depth) == b"[" * depth + b'{"a":"\\u003c","b":1.50}' + b"]" * depth
+
+
+def test_lone_surrogates_become_replacement_characters() -> None:
+    assert encode({"k\ud800": ["\udfff", {}, [], None, 1.5]}) == '{"k\ufffd":["\ufffd",{},[],null,1.5]}'.encode()
+
+
 def test_depth_is_bounded() -> None:
     with pytest.raises(JsonError, match="exceeded max depth"):
         canonical(b"[" * 20000 + b"]" * 20000)

@@ -124,11 +124,13 @@ def test_batch_that_no_method_takes_is_dropped_without_dead_letter() -> None:
 
 def test_entries_whose_data_contradict_their_type_are_left_out_and_tried_again() -> None:
     odd = b'{"id":"1","datacontenttype":"text/plain","data":{"no":"text"}}'
+    deep = b'{"id":"1","datacontenttype":"application/json","data":%b}' % (b"[" * 900 + b"]" * 900)
 
     async def script(channel: GrpcChannel, app: GrpcApp) -> None:
         batch = BulkTopicEvent("b", "hub", "anvil", "/p", (("e", event_of(odd)),))
         assert (await channel.deliver_bulk(batch))["e"].status is Status.RETRY
         assert (await channel.deliver(event_of(odd))).status is Status.RETRY
+        assert (await channel.deliver(event_of(deep))).status is Status.RETRY
         assert not app.seen
 
     talk(script)
