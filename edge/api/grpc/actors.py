@@ -42,7 +42,9 @@ async def invoke(call: Call, request: Any) -> Any:
         if value := getattr(call, name):
             headers.setdefault(name, value)
     reentrancy = headers.get(REENTRANCY_HEADER, "")
-    actor_call = ActorCall(request.actor_type, request.actor_id, request.method, request.data, headers=tuple(headers.items()), reentrancy=reentrancy)
+    actor_call = ActorCall(
+        request.actor_type, request.actor_id, request.method, request.data, headers=tuple(headers.items()), reentrancy=reentrancy
+    )
     answer = await _actors(call).invoke(call.app, actor_call)
     return actors_pb2.InvokeActorResponse(data=answer.body if isinstance(answer.body, bytes) else b"")
 
