@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from edge.blocks.inbox_lane import LaneSettings
 from edge.blocks.inbox_pump import SingleLane
 from edge.blocks.intake import Intake
 from edge.blocks.outcome import DELIVERED, Outcome
+from edge.blocks.pubsub import BulkEntry, PublishOptions
 from edge.errors import Closed, EdgeError
 from edge.model import Message, Rule, Subscription
 from edge.resiliency import Breaker, BreakerSettings, Policy, Retry
@@ -353,6 +355,25 @@ def test_what_its_time_or_the_rules_discard_is_counted(bulk: Any, counted: Any, 
         return len(made.server.on("/t"))
 
     assert play(tmp_path, script, [told], mode=mode) == 0
+
+
+@pytest.mark.parametrize("mode", ["either", "journal"])
+def test_of_a_bulk_only_what_the_app_wants_again_comes_again(mode: str, tmp_path: Path) -> None:
+    def answer(request: Seen) -> Answer:
+        entries = json.loads(request.body)["entries"]
+        again = "RETRY" if len(entries) > 1 else "SUCCESS"
+        told = [{"entryId": one["entryId"], "status": again if one["event"]["data"] == 1 else "SUCCESS"} for one in entries]
+        return Answer(200, json.dumps({"statuses": told}).encode())
+
+    async def script(made: Rig) -> list[list[int]]:
+        entries = [BulkEntry(str(n), b"%d" % n, "application/json") for n in range(1, 5)]
+        await made.pubsub.publish_bulk(made.app, "bus", "t", entries, PublishOptions())
+        await made.server.until(lambda: len(made.server.on("/t")) >= 2)
+        await asyncio.sleep(0.5)
+        return [[one["event"]["data"] for one in json.loads(seen.body)["entries"]] for seen in made.server.on("/t")]
+
+    told = [{**T, "bulkSubscribe": {**BULK, "maxAwaitDurationMs": 300}}]
+    assert play(tmp_path, script, told, {"/t": answer}, mode=mode) == [[1, 2, 3, 4], [1]]
 
 
 def test_dead_letter_is_the_message_unchanged(tmp_path: Path) -> None:

@@ -106,6 +106,69 @@ def test_work_goes_on_after_the_file_is_opened_again(tmp_path: Path) -> None:
     run(tmp_path, second)
 
 
+def test_activities_of_before_a_restart_are_handed_out(tmp_path: Path) -> None:
+    async def first(manager: Manager, tasks: Tasks) -> None:
+        worker = Worker(manager.engine, chain)
+        items = manager.engine.work_items("app")
+        await manager.start("app", "one", "three", input=wire.text("a"))
+        turn = (await anext(items)).workflowRequest
+        answer = wire.service.WorkflowResponse(instanceId=turn.instanceId, actions=worker.orchestrator(turn))
+        await manager.engine.complete_turn("app", answer)
+        assert (await anext(items)).HasField("activityRequest")
+
+    async def second(manager: Manager, tasks: Tasks) -> None:
+        worker = work(manager, tasks, chain)
+        await manager.wait_ended("app", "one")
+        assert (await manager.state("app", "one")).output.value == "A!!"
+        assert [item.taskId for item in worker.activities] == [1, 2, 3]
+
+    run(tmp_path, first)
+    run(tmp_path, second)
+
+
+@pytest.mark.parametrize("held", ["turn", "activity"])
+def test_what_a_worker_had_when_it_went_goes_to_another(held: str, tmp_path: Path) -> None:
+    async def scenario(manager: Manager, tasks: Tasks) -> None:
+        items = manager.engine.work_items("app")
+        await manager.start("app", "one", "three", input=wire.text("a"))
+        turn = (await anext(items)).workflowRequest
+        if held == "activity":
+            await manager.engine.complete_turn("app", wire.service.WorkflowResponse(instanceId=turn.instanceId, actions=chain(turn)))
+            assert (await anext(items)).HasField("activityRequest")
+        await items.aclose()  # type: ignore[attr-defined]
+
+        work(manager, tasks, chain)
+        await manager.wait_ended("app", "one")
+
+        assert (await manager.state("app", "one")).output.value == "A!!"
+
+    run(tmp_path, scenario)
+
+
+def test_child_with_the_id_of_an_active_instance_fails_in_its_parent(tmp_path: Path) -> None:
+    def orchestrator(request: Any) -> list[Any]:
+        if events(request, "executionStarted")[0].name == "waits":
+            return waiting(request)
+        if failed := events(request, "childWorkflowInstanceFailed"):
+            return [complete(2, failed[0].failureDetails.errorType)]
+        child = A.CreateChildWorkflowAction(instanceId="taken", name="waits", input=wire.text("the child's"))
+        return [A.WorkflowAction(id=1, createChildWorkflow=child)]
+
+    async def scenario(manager: Manager, tasks: Tasks) -> None:
+        work(manager, tasks, orchestrator)
+        await manager.start("app", "taken", "waits", input=wire.text("the first"))
+        await manager.wait_started("app", "taken")
+
+        await manager.start("app", "p", "parent")
+        await manager.wait_ended("app", "p")
+
+        assert (await manager.state("app", "p")).output.value == "WorkflowInstanceAlreadyExists"
+        state = await manager.state("app", "taken")
+        assert (state.workflowStatus, state.input.value) == (wire.RUNNING, "the first")
+
+    run(tmp_path, scenario)
+
+
 def test_timer_fires_not_before_its_time(tmp_path: Path) -> None:
     def orchestrator(request: Any) -> list[Any]:
         if events(request, "timerFired"):
