@@ -181,6 +181,9 @@ class _Reader:
 
     def whole(self, message: Message) -> dict[str, Any]:
         self._space()
+        if self.at == len(self.data):
+            self.start = self.at
+            self._unexpected("")
         kind, text = self._token()
         found = self._message(message, kind, text)
         self._space()

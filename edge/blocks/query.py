@@ -10,6 +10,7 @@ from typing import Any
 
 from edge import gojson, gostruct
 from edge.errors import Invalid
+from edge.gointeger import quote
 from edge.goscanner import JsonError
 from edge.gostruct import Struct, list_of
 
@@ -51,7 +52,7 @@ def check_filter(unit: Any) -> None:
     elif name in COMPARISONS:
         _check_comparison(name, value)
     else:
-        raise _wrong(f'unsupported filter "{name}"')
+        raise _wrong(f"unsupported filter {quote(name)}")
 
 
 def _check_units(name: str, value: Any) -> None:

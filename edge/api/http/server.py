@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edge.telemetry.spans import Tracer
 
 log = logging.getLogger("dapr.runtime.http")
-EXEMPT = frozenset(("/v1.0/healthz", "/v1.0/healthz/outbound"))
+EXEMPT = frozenset(("v1.0/healthz", "v1.0/healthz/outbound"))
 TOKEN = "dapr-api-token"
 
 Next = Callable[[Call], Answer]
@@ -107,7 +107,7 @@ class Face:
 
         def guarded(call: Call) -> Answer:
             given = call.request.headers.get(TOKEN, "").encode("utf-8", "surrogateescape")
-            if compare_digest(given, token) or (call.method == "GET" and call.path in EXEMPT):
+            if compare_digest(given, token) or (call.method == "GET" and call.raw_path.strip("/") in EXEMPT):
                 return next_(call)
             return text(401, "invalid api token")
 

@@ -84,6 +84,7 @@ REFUSED = [
     (b'{"a":}', "proto: syntax error (line 1:6): unexpected token }"),
     (b'{"a"}', 'proto: syntax error (line 1:5): unexpected character }, missing ":" after field name'),
     (b'{"dueTime":"1h","data":1e999,"overwrite":true}', "proto: (line 1:24): invalid google.protobuf.Value: 1e999"),
+    (b" \n ", "proto: syntax error (line 2:2): unexpected token "),
     (b'{"dueTime":"1h","repeats":"x1"}', 'proto: (line 1:27): invalid value for uint32 field repeats: "x1"'),
 ]
 TAKEN = [
