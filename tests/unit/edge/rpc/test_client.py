@@ -21,7 +21,7 @@ import pytest
 from edge.rpc.client import Channel, Target
 from edge.rpc.frames import H2, goaway_frame
 from edge.rpc.server import LIMITS, Method, Server, Service, StreamCall
-from edge.rpc.status import RpcError
+from edge.rpc.status import Grpc, RpcError
 from tests.unit.edge.rpc.serving import METHODS
 
 
@@ -214,6 +214,24 @@ def test_an_answer_above_the_limit_is_refused() -> None:
             await channel.unary("/t/Echo", b"x" * 2001)
 
     run(own_server, work, max_receive=999, max_send=2000)
+
+
+@pytest.mark.parametrize("size", [999, 1000, 40_000])
+def test_a_request_above_the_server_s_limit_is_refused(size: int) -> None:
+    async def main() -> None:
+        server = Server(Service(METHODS, max_receive=999), LIMITS)
+        async with await asyncio.get_running_loop().create_server(server.protocol, "127.0.0.1", 0) as listener:
+            channel = Channel(Target("127.0.0.1", listener.sockets[0].getsockname()[1]))
+            if size <= 999:
+                assert (await channel.unary("/t/Echo", b"x" * size)).message == b"x" * size
+            else:
+                with pytest.raises(RpcError, match=rf"received message larger than max \({size} vs. 999\)") as caught:
+                    await channel.unary("/t/Echo", b"x" * size)
+                assert caught.value.code == Grpc.RESOURCE_EXHAUSTED
+            await channel.close()
+            await server.drain(0)
+
+    asyncio.run(main())
 
 
 def test_nobody_listening_is_unavailable_in_grpc_go_s_words() -> None:
