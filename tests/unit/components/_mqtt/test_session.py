@@ -143,6 +143,22 @@ async def test_a_link_that_cuts_loses_nothing_and_keeps_the_order(tmp_path: Path
     assert firsts == list(range(60))
 
 
+@pytest.mark.parametrize("type_", ["pubsub.mqtt3", "pubsub.mqtt5"])
+async def test_what_comes_while_nobody_is_here_is_kept_by_the_broker(type_: str, tmp_path: Path, broker: Broker) -> None:
+    raw = {"url": broker.url, "consumerID": f"away-{type_}"}
+    async with opened(type_, tmp_path, raw) as pubsub:
+        await pubsub.subscribe("away/t", Sink(), {}, "app")
+        await until(lambda: pubsub.unhealthy() is None)
+    with plain(broker.port) as sensor:
+        for n in range(5):
+            sensor.publish("away/t", b"%d" % n, qos=1)
+    async with opened(type_, tmp_path, raw) as pubsub:
+        sink = Sink()
+        await pubsub.subscribe("away/t", sink, {}, "app")
+        await until(lambda: len(sink.payloads) == 5)
+        assert sink.payloads == [b"%d" % n for n in range(5)]
+
+
 async def test_nothing_is_acknowledged_before_it_was_taken(tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components._mqtt.session.GRACE", 0.05)
     raw = {"url": broker.url, "consumerID": "careful"}
