@@ -125,7 +125,7 @@ def _zone(text: str) -> tuple[tzinfo, str]:
     head, _, body = text.partition(" ")
     if not body:
         raise ValueError(f"timezone prefix {text} is not followed by a schedule")
-    name = head.partition("=")[2]
+    name = head.partition("=")[2] or "UTC"  # as Go's time.LoadLocation
     try:
         return ZoneInfo(name), body.strip()
     except (OSError, ValueError, KeyError):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from edge.record import record
 
 UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-GO = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+GO = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([^0-9.]*)")
 MAX_INT = (1 << 63) - 1  # Go counts nanoseconds, and ISO parts, in an int64
 DIGITS = 20  # a number of more digits than this is past MAX_INT anyway
 FIRST, LAST = -62135596800.0, 253402300799.0  # the years 1 to 9999
@@ -26,14 +26,14 @@ def parse_go_duration(text: str) -> float:
         return 0.0
     total, end = 0, 0
     for match in GO.finditer(body):
-        if match.start() != end:
+        if match.start() != end or match[2] not in UNITS:
             break
         total, end = total + _nanos(match[1], UNITS[match[2]]), match.end()
     if not body or end != len(body):
-        raise ValueError(_go_error(text, body[end:]))
+        raise ValueError(_go_error(text, GO.match(body, end)))
     negative = text.startswith("-")
     if total > MAX_INT + negative:
-        raise ValueError(f'time: invalid duration "{text}"')
+        raise ValueError(f"time: invalid duration {_quoted(text)}")
     return (-total if negative else total) / 1e9
 
 
@@ -44,12 +44,20 @@ def _nanos(number: str, unit: int) -> int:
     return int(whole.lstrip("0")[:DIGITS] or "0") * unit + int(part or "0") * unit // scale
 
 
-def _go_error(text: str, rest: str) -> str:
-    if re.fullmatch(r"[0-9]+\.?[0-9]*", rest):
-        return f'time: missing unit in duration "{text}"'
-    if match := re.match(r"[0-9]+\.?[0-9]*([^0-9.]+)", rest):
-        return f'time: unknown unit "{match[1]}" in duration "{text}"'
-    return f'time: invalid duration "{text}"'
+def _go_error(text: str, wrong: re.Match[str] | None) -> str:
+    if wrong is None:
+        return f"time: invalid duration {_quoted(text)}"
+    what = f"unknown unit {_quoted(wrong[2])}" if wrong[2] else "missing unit"
+    return f"time: {what} in duration {_quoted(text)}"
+
+
+def _quoted(text: str) -> str:
+    """As package time of Go quotes: all bytes that are no printable ASCII by their number."""
+    shown = (
+        "\\" + chr(byte) if byte in b'"\\' else chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}"
+        for byte in text.encode(errors="replace")
+    )
+    return f'"{"".join(shown)}"'
 
 
 def format_go_duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ Source: google.golang.org/protobuf v1.36 encoding/protojson, internal/encoding/j
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeAlias
@@ -139,11 +140,27 @@ def decode(data: bytes, message: Message) -> dict[str, Any]:
     try:
         orjson.loads(data)
         found = plain(decode_floats(data), message)
-        if any(data.count(b'"%b"' % name.encode()) > 1 for name in found):
+        if any(data.count(b'"%b"' % name.encode()) > 1 for name in found) or _repeats(data, found, message):
             return _Reader(data).whole(message)  # a field that is there twice is refused
         return found
     except (orjson.JSONDecodeError, JsonError, Odd):
         return _Reader(data).whole(message)
+
+
+def _repeats(data: bytes, found: Mapping[str, Any], message: Message) -> bool:
+    """A key may be twice in one object of a google.protobuf.Value."""
+    if not any(isinstance(value, dict | list) and message.fields[name] is VALUE for name, value in found.items()):
+        return False
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise Odd
+
+    try:
+        json.loads(data, object_pairs_hook=once)
+    except (Odd, RecursionError):
+        return True
+    return False
 
 
 def plain(value: Any, message: Message) -> dict[str, Any]:
@@ -185,7 +202,10 @@ class _Reader:
             self.start = self.at
             self._unexpected("")
         kind, text = self._token()
-        found = self._message(message, kind, text)
+        try:
+            found = self._message(message, kind, text)
+        except RecursionError:
+            raise JsonError(f"{PREFIX}exceeded max recursion depth") from None
         self._space()
         if self.at < len(self.data):
             kind, text = self._token()
@@ -272,7 +292,7 @@ class _Reader:
 
     def _scalar(self, field: Scalar, name: str, kind: str, text: str) -> Any:
         place = self.start
-        value = self._rest(kind, text, 0) if field is VALUE or kind not in "{[" else None
+        value = self._rest(kind, text, 0, field is VALUE) if field is VALUE or kind not in "{[" else None
         taken = field.take(value)
         if taken is not None or field is VALUE:
             return taken
@@ -310,18 +330,18 @@ class _Reader:
             self.at += 1
             yield orjson.loads(text), text, place
 
-    def _value(self, depth: int = 0) -> Any:
+    def _value(self, depth: int = 0, read: bool = False) -> Any:
         kind, text = self._token()
-        return self._rest(kind, text, depth)
+        return self._rest(kind, text, depth, read)
 
-    def _rest(self, kind: str, text: str, depth: int) -> Any:
-        """The value that begins with this token."""
+    def _rest(self, kind: str, text: str, depth: int, read: bool) -> Any:
+        """The value that begins with this token. read: it is not just skipped, so no key may be there twice."""
         if depth > DEEPEST:
             raise JsonError(f"{PREFIX}exceeded max recursion depth")
         if kind == "{":
-            return {name: self._value(depth + 1) for name, _, _ in self._names()}
+            return self._members(depth, read)
         if kind == "[":
-            return self._items(depth)
+            return self._items(depth, read)
         if kind not in VALUES:
             self._unexpected(text)
         try:
@@ -329,13 +349,21 @@ class _Reader:
         except JsonError:
             self._error(self.start, f"invalid {VALUE.kind}: {text}")
 
-    def _items(self, depth: int) -> list[Any]:
+    def _members(self, depth: int, read: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, raw, place in self._names():
+            if read and name in found:
+                self._error(place, f"duplicate map key {raw}")
+            found[name] = self._value(depth + 1, read)
+        return found
+
+    def _items(self, depth: int, read: bool) -> list[Any]:
         items: list[Any] = []
         kind, text = self._token()
         if kind == "]":
             return items
         while True:
-            items.append(self._rest(kind, text, depth + 1))
+            items.append(self._rest(kind, text, depth + 1, read))
             kind, text = self._token()
             if kind == "]":
                 return items

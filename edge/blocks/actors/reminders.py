@@ -83,9 +83,9 @@ class Reminders:
         return None if item is None else _reminder(item)
 
     async def list(self, namespace: str, type_: str, id_: str | None) -> list[Reminder]:
-        """All of a type, or of one actor."""
-        prefix = "" if id_ is None else _key(id_, "")
-        return [_reminder(item) for item in await self._series.list(_kind(namespace, type_), prefix)]
+        """All of a type, or of one actor (none and "": all), in the scheduler's order of keys."""
+        found = [_reminder(item) for item in await self._series.list(_kind(namespace, type_), _key(id_, "") if id_ else "")]
+        return sorted(found, key=lambda one: f"{one.id}||{one.name}".encode())
 
     async def delete(self, namespace: str, type_: str, id_: str, name: str) -> None:
         """End a reminder; nothing if there is none. Raises ValueError with Dapr's text for a name that cannot be one."""
@@ -93,9 +93,9 @@ class Reminders:
         await self._series.delete(_kind(namespace, type_), _key(id_, name))
 
     async def delete_all(self, namespace: str, type_: str, id_: str | None) -> None:
-        """End all of a type, or of one actor. Raises ValueError with Dapr's text for a name that cannot be one."""
-        _check_job(f"actorreminder||{namespace}||{type_}||" + ("" if id_ is None else f"{id_}||") + ANY)
-        await self._series.delete_prefix(_kind(namespace, type_), "" if id_ is None else _key(id_, ""))
+        """End all of a type, or of one actor (none and "": all). Raises ValueError with Dapr's text for a name that cannot be one."""
+        _check_job(f"actorreminder||{namespace}||{type_}||" + (f"{id_}||" if id_ else "") + ANY)
+        await self._series.delete_prefix(_kind(namespace, type_), _key(id_, "") if id_ else "")
 
     def attach(self, namespace: str, type_: str) -> Detach:
         """Fire the reminders of that type from now on; returns how to stop."""

@@ -43,6 +43,7 @@ def test_next_times(text: str, expected: list[str]) -> None:
 
 def test_a_zone_skips_the_missing_hour_and_repeats_the_double_one() -> None:
     assert times("CRON_TZ=America/New_York 0 30 2 * * *") == ["2026-03-07T07:30:00", "2026-03-09T06:30:00"]
+    assert times("TZ= 0 0 0 1 1 *") == times("0 0 0 1 1 *")
     assert times("TZ=America/New_York 0 30 1 1 11 *") == ["2026-11-01T05:30:00", "2026-11-01T06:30:00"]
 
 

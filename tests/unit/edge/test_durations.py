@@ -67,3 +67,20 @@ def test_go_texts_round_trip() -> None:
     assert [format_go_duration(s) for s in (0, 1, 3600, 0.25, 1.5, 90)] == ["0s", "1s", "1h0m0s", "250ms", "1.5s", "1m30s"]
     assert parse_go_duration(format_go_duration(5025.125)) == 5025.125
     assert format_go_duration(parse_go_duration("2562047h47m16.854775807s")) == "2562047h47m16.854775807s"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("5s ", r'unknown unit "s " in duration "5s "'),
+        ("1s-1s", r'unknown unit "s-" in duration "1s-1s"'),
+        ("1h0.0.5s", r'missing unit in duration "1h0.0.5s"'),
+        ("5", r'missing unit in duration "5"'),
+        ("é", r'invalid duration "\xc3\xa9"'),
+        ('"1s"\n', r'invalid duration "\"1s\"\x0a"'),
+    ],
+)
+def test_refused_durations_are_quoted_as_go_does(text: str, error: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        parse_go_duration(text)
+    assert str(raised.value) == f"time: {error}"

@@ -17,6 +17,9 @@ JOB = Message(
 )
 REFUSED = [
     (b'{"dueTime":5}', "proto: (line 1:12): invalid value for string field dueTime: 5"),
+    (b'{"data":{"a":1,"a":2}}', 'proto: (line 1:16): duplicate map key "a"'),
+    (b'{"data": [{"b":{"a":1, "\\u0061":2}}]}', 'proto: (line 1:24): duplicate map key "\\u0061"'),
+    (b'{"data":' + b"[" * 11000 + b"]" * 11000 + b"}", "proto: exceeded max recursion depth"),
     (b"5", "proto: syntax error (line 1:1): unexpected token 5"),
     (b"[]", "proto: syntax error (line 1:1): unexpected token ["),
     (b"null", "proto: syntax error (line 1:1): unexpected token null"),

@@ -43,3 +43,15 @@ def test_endless_repetition_of_a_due_time_is_a_due_time(tmp_path: Path) -> None:
         assert await refused(too_long) == (500, "ERR_ACTOR_REMINDER_CREATE", f"error creating actor reminder: {text}")
 
     play(tmp_path, scenario)
+
+
+def test_reminders_are_listed_by_the_scheduler_s_keys(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        for id_ in ("x", "xy"):
+            await rig.actors.set_reminder(rig.app, ReminderRequest("Lamp", id_, "r", "1h"))
+        assert [one.id for one in await rig.actors.list_reminders(rig.app, "Lamp", None)] == ["xy", "x"]
+        assert len(await rig.actors.list_reminders(rig.app, "Lamp", "")) == 2
+        await rig.actors.delete_reminders(rig.app, "Lamp", "")
+        assert not await rig.actors.list_reminders(rig.app, "Lamp", None)
+
+    play(tmp_path, scenario)
