@@ -115,7 +115,8 @@ class Loader:
             await asyncio.gather(*(self.close(name) for name in names))
 
     def _waits(self, resource: Resource) -> bool:
-        return needs_store(resource.metadata) and resource.secret_store not in self._open
+        """Its secrets come from a store that isn't open; one that names no store gets no secrets, as in Dapr."""
+        return bool(resource.secret_store) and needs_store(resource.metadata) and resource.secret_store not in self._open
 
     def _keep(self, opened: Iterable[tuple[Resource, Part | str | None]]) -> list[str]:
         """Show what opened, in this order; the failures that may not be ignored are returned."""

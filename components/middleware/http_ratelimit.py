@@ -79,7 +79,7 @@ class Middleware:
 
     def _fields(self, request: Request, bucket: Bucket) -> list[tuple[str, str]]:
         rate, left = self.metadata.max_requests_per_second, max(0, int(bucket.tokens))
-        found = [("ratelimit-limit", str(round(rate))), ("ratelimit-remaining", str(left)), ("ratelimit-reset", "1")]
+        found = [("ratelimit-limit", str(int(rate + 0.5))), ("ratelimit-remaining", str(left)), ("ratelimit-reset", "1")]
         found += [("x-rate-limit-duration", "1"), ("x-rate-limit-limit", f"{rate:.2f}")]
         forwarded = request.headers.get("x-forwarded-for")
         if forwarded:

@@ -203,7 +203,7 @@ class HttpChannel:
         if own := self.own_fields():
             names = {name for name, _ in own}
             fields = [item for item in fields if item[0] not in names] + own
-        if "traceparent" not in given:
+        if request.traced and "traceparent" not in given:
             fields.append(("Traceparent", NO_TRACE))
         agent = given.get("user-agent", AGENT[1])
         head = [self._exchange.host, *([("User-Agent", agent)] if agent else ())]

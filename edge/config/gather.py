@@ -32,6 +32,7 @@ VERSIONS = {
     "WorkflowAccessPolicy": ("dapr.io/v1alpha1",),
     "Resiliency": (),
 }
+LAST_COUNTS = ("Subscription", "HTTPEndpoint")
 SILENT_KINDS = ("Configuration", "")
 
 
@@ -127,7 +128,9 @@ def _in_scope(items: Iterable[T], app_ids: Sequence[str]) -> list[T]:
 
 
 def _once(items: Sequence[T], kind: str, problems: list[Problem]) -> list[T]:
-    """The items with each name once; a second one is fatal, as in Dapr."""
+    """The items with each name once. As in Dapr a second one is fatal, but of subscriptions and endpoints the last counts."""
+    if kind in LAST_COUNTS:
+        return _last(items, kind, problems)
     seen: dict[str, T] = {}
     for item in items:
         if item.name in seen:
@@ -136,6 +139,15 @@ def _once(items: Sequence[T], kind: str, problems: list[Problem]) -> list[T]:
             problems.append(Problem(text, where=item.where))
         seen.setdefault(item.name, item)
     return list(seen.values())
+
+
+def _last(items: Sequence[T], kind: str, problems: list[Problem]) -> list[T]:
+    last = {item.name: item for item in items}
+    for item in items:
+        if (other := last[item.name]) is not item:
+            text = f"{kind} {item.name} is defined again at {other.where}, which counts; give each its own metadata.name"
+            problems.append(Problem(text, fatal=False, where=item.where))
+    return list(last.values())
 
 
 def _shown(item: Component | Declared | HttpEndpoint | Other | Resiliency) -> str:

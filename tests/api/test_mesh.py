@@ -159,6 +159,18 @@ async def test_odd_headers_pass_as_through_daprd(tmp_path: Path) -> None:
     assert raw.status == 500 and "string field contains invalid UTF-8" in raw.json()["message"]
 
 
+async def test_where_tracing_is_off_the_own_app_is_told_of_no_trace(tmp_path: Path) -> None:
+    config = json.loads(names(tmp_path))
+    config["spec"]["tracing"] = {"samplingRate": "0"}
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with pair(tmp_path, {}, config=json.dumps(config)) as made:
+        for headers in ({}, {"tracestate": "a=b"}, {"traceparent": parent, "tracestate": "a=b"}):
+            await made.call("/v1.0/invoke/kitchen/method/jam", headers=headers)
+
+    seen = [(one.header("traceparent"), one.header("tracestate")) for one in made.own.on("/jam")]
+    assert seen == [(None, None), (None, None), (parent, "a=b")]
+
+
 async def test_bodies_stream_both_ways_between_sidecars(tmp_path: Path) -> None:
     async with pair(tmp_path, {}) as made:
         reader, writer = await asyncio.open_connection("127.0.0.1", made.kitchen.http_port)

@@ -8,6 +8,7 @@ import contextlib
 import posixpath
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from urllib.parse import unquote, unquote_plus
 
 from edge import errors
@@ -40,6 +41,8 @@ async def invoke(call: Call) -> Response:
     headers, body = request.headers, request.stream() if request.data is None else request.data
     length = None if request.data is not None or "content-length" not in headers else int(headers.get("content-length", ""))
     asked = InvokeRequest(call.method.upper(), method, call.query, forwarded(call), body, headers.get("content-type"), length=length)
+    if not call.trace.headers:
+        asked = replace(asked, traced=False)
     answer = await call.blocks.invoke.invoke(call.app, target, asked)
     wants_events = headers.get("accept", "").strip().lower() == EVENT_STREAM and answer.status // 100 == 2
     if wants_events and target.partition(".")[0] == call.app.id:
@@ -122,6 +125,8 @@ def forwarded(call: Call) -> list[tuple[str, str]]:
     dropped = {"traceparent", "tracestate", "baggage"} if trace.headers else set()
     if not trace.traceparent:
         dropped.discard("traceparent")  # what is no trace context is the app's to judge
+        if not trace.headers:
+            dropped.add("tracestate")
     if headers.get(APP_ID):
         dropped.add(APP_ID)
     if call.app.api_token:

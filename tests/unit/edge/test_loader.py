@@ -141,6 +141,13 @@ def test_without_its_secret_store_a_component_is_left_out(tmp_path: Path, caplog
     assert "Component a references a secret store that isn't loaded: nostore" in caplog.messages
 
 
+def test_secrets_of_no_store_are_empty(tmp_path: Path) -> None:
+    parts = load(tmp_path, "metadata: {name: a}\nspec: {type: state.odd, metadata: [{name: how, secretKeyRef: {name: word}}]}\n")
+
+    part = parts.find("state", "a", APP)
+    assert part is not None and part.component.metadata.how == ""
+
+
 TIMED_OUT = "context deadline exceeded\ninit timeout for component t ({0}/v1)"
 INIT = "process component t error: [INIT_COMPONENT_FAILURE]: initialization error occurred for t ({0}/v1): "
 

@@ -81,6 +81,14 @@ async def test_more_than_the_rate_is_refused_for_each_address_and_path(tmp_path:
     assert fields["x-rate-limit-request-remote-addr"] == "10.0.0.1:5"
 
 
+async def test_half_a_request_a_second_is_told_as_one(tmp_path: Path) -> None:
+    async with opened("middleware.http.ratelimit", tmp_path, {"maxRequestsPerSecond": "0.5"}) as middleware:
+        calls = [(await passed(middleware, Request("GET", "/a", peer=("10.0.0.1", 5))))[1] for _ in range(2)]
+
+    assert [reply.status for reply in calls] == [204, 429]
+    assert dict(calls[1].headers)["ratelimit-limit"] == "1"
+
+
 async def test_a_rate_that_is_not_positive_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(ComponentError, match="positive"):
         async with opened("middleware.http.ratelimit", tmp_path, {"maxRequestsPerSecond": "0"}):

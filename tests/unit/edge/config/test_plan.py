@@ -84,6 +84,16 @@ def test_a_name_twice_is_refused_with_both_places(tmp_path: Path) -> None:
     assert "01.yaml:1" in text and "00.yaml:1" in text
 
 
+def test_of_subscriptions_with_one_name_the_last_counts(tmp_path: Path) -> None:
+    head = "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {{name: s}}\n"
+    text = head + "spec: {{pubsubname: p, topic: {}, routes: {{default: /x}}}}\n"
+
+    plan = plan_of(tmp_path, text.format("one"), text.format("two"))
+
+    assert [each.subscription.topic for each in plan.subscriptions] == ["two"]
+    assert "Subscription s is defined again at" in str(plan.problems[0]) and not plan.problems[0].fatal
+
+
 def test_entries_keep_their_values_as_text(tmp_path: Path) -> None:
     fields = (
         "{name: a, value: 1.0}, {name: b, value: yes}, {name: c, secretKeyRef: {name: s}}, {name: d, envRef: E}, {name: e, value: {x: 1}}"
