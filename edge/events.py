@@ -280,32 +280,3 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 128:
             return value, at
     return value, len(data) + 1
-
-
-def entry_bytes(event: Any, content_type: str) -> bytes:
-    """The payload of a bulk publish entry from its JSON value. Raises EventError with Dapr's words."""
-    mismatch = EventError("error: mismatch between contentType and event")
-    if content_is(content_type, OCTETS):
-        if not isinstance(event, str):
-            raise mismatch
-        return _decode_base64(event)
-    if is_text(content_type):
-        if not isinstance(event, str):
-            raise mismatch
-        return event.encode("utf-8", "replace")
-    if content_is(content_type, JSON) or content_is(content_type, CLOUD_EVENT):
-        return gojson.encode(event)
-    raise mismatch
-
-
-def _decode_base64(text: str) -> bytes:
-    data = text.replace("\r", "").replace("\n", "")
-    for at, char in enumerate(data):
-        if not (char.isascii() and (char.isalnum() or char in "+/")):
-            if char == "=" and len(data) % 4 == 0 and set(data[at:]) == {"="} and len(data) - at <= 2:
-                break
-            raise EventError(f"error: unable to decode base64 application/octect-stream data: illegal base64 data at input byte {at}")
-    if len(data) % 4:
-        at = len(data) - len(data) % 4
-        raise EventError(f"error: unable to decode base64 application/octect-stream data: illegal base64 data at input byte {at}")
-    return base64.b64decode(data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -11,9 +10,11 @@ import orjson
 
 from components.state import _filters, _postgresql, _postgresql_tables
 from components.state._postgresql import Layout, PostgresStore
+from edge import gobase64, gostruct
 from edge.component import Context, Feature
 from edge.errors import ComponentError, EtagInvalid
 from edge.gointeger import parse_uint
+from edge.goscanner import JsonError
 from edge.model import QueryResult, SetItem
 from edge.record import record
 from edge.spec import meta
@@ -57,8 +58,12 @@ class Store(PostgresStore):
         if not row["isbinary"]:
             return text.encode()
         try:
-            return base64.b64decode(orjson.loads(text), validate=True)
-        except (orjson.JSONDecodeError, binascii.Error, TypeError) as error:
+            found = gostruct.text(orjson.loads(text), "")
+        except JsonError as error:
+            raise ComponentError(f"failed to unmarshal JSON data: {error}") from None
+        try:
+            return gobase64.decode(found)
+        except ValueError as error:
             raise ComponentError(f"failed to decode base64 data: {error}") from None
 
     def etag_of(self, text: str) -> Any:

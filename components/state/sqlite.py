@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from components.state._connection import Target, parse_connection
 from components.state._ttl import parse_ttl
+from edge import gobase64
 from edge.component import Context, Feature
 from edge.database import Database, Statement
 from edge.database.faults import translate
@@ -29,6 +31,7 @@ from edge.spec import Duration, meta
 T = TypeVar("T")
 MOST_KEYS = 500
 LEAST_INTERVAL = 0.1
+PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")
 LIVE = "(expiration_time IS NULL OR expiration_time > CURRENT_TIMESTAMP)"
 IDENTIFIER = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
@@ -277,13 +280,23 @@ def _bytes(value: Any, binary: Any) -> bytes:
     if str(binary) not in ("1", "True", "true"):
         return text.encode()
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ComponentError(f"failed to decode the stored value: illegal base64 data ({error})") from error
+        return gobase64.decode(text)
+    except ValueError as error:
+        raise ComponentError(f"failed to decode binary data: {error}") from None
 
 
 def _expiry(expires: str | None) -> Mapping[str, str]:
-    return NO_METADATA if expires is None else {"ttlExpireTime": f"{expires.replace(' ', 'T')}Z"}
+    """expires: as SQLite's functions write it; other programs may write an offset, too."""
+    if expires is None:
+        return NO_METADATA
+    if PLAIN_TIME.fullmatch(expires):
+        return {"ttlExpireTime": f"{expires.replace(' ', 'T')}Z"}
+    try:
+        moment = datetime.fromisoformat(expires)
+    except ValueError:
+        raise ComponentError(f"the expiration_time {expires!r} in the table is no time") from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return {"ttlExpireTime": f"{moment:%Y-%m-%dT%H:%M:%S}Z"}
 
 
 def _bulk_item(key: str, value: Any, binary: Any, etag: str, expires: str | None) -> BulkItem:

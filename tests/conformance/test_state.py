@@ -16,7 +16,7 @@ from edge.app import App, Part, Parts
 from edge.blocks.state import StateService
 from edge.component import Ask as Write
 from edge.component import Queryable
-from edge.errors import EdgeError, EtagInvalid, EtagMismatch, Invalid
+from edge.errors import ComponentError, EdgeError, EtagInvalid, EtagMismatch, Invalid
 from edge.model import DeleteItem, SetItem
 from edge.registry import known
 from tests.conformance.state import SCENARIOS, Candidate, Suite
@@ -186,3 +186,41 @@ def test_sqlite_refuses_an_empty_key(tmp_path: Path) -> None:
                     await call()
 
     asyncio.run(main())
+
+
+def test_rows_that_others_wrote_to_sqlite_are_read_as_daprd_reads_them(tmp_path: Path) -> None:
+    rows = {
+        "offset": ("1", 0, "2099-01-01T02:00:00.5+02:00"),
+        "zulu": ("1", 0, "2099-01-01T00:00:00Z"),
+        "plain": ("1", 0, "2099-01-01 00:00:00"),
+        "no-time": ("1", 0, "some day"),
+        "strange": ("%%%", 1, None),
+        "long": ("dmFs=", 1, None),
+        "bytes": ("dmFs", 1, None),
+    }
+
+    async def main() -> dict[str, object]:
+        found: dict[str, object] = {}
+        async with sqlite(str, tmp_path, "").open() as store:
+            with contextlib.closing(sqlite3.connect(tmp_path / "s.db", timeout=10)) as tx:
+                sql = "INSERT INTO state (key, value, is_binary, etag, expiration_time) VALUES (?, ?, ?, 'e', ?)"
+                tx.executemany(sql, [(key, *row) for key, row in rows.items()])
+                tx.commit()
+            for key in rows:
+                try:
+                    item = await store.get(key)
+                    found[key] = item.metadata.get("ttlExpireTime", item.data)
+                except ComponentError as error:
+                    found[key] = str(error)
+            assert {item.key: item.error for item in await store.get_many(["strange", "no-time"])}.items() <= found.items()
+        return found
+
+    assert asyncio.run(main()) == {
+        "offset": "2099-01-01T00:00:00Z",
+        "zulu": "2099-01-01T00:00:00Z",
+        "plain": "2099-01-01T00:00:00Z",
+        "no-time": "the expiration_time 'some day' in the table is no time",
+        "strange": "failed to decode binary data: illegal base64 data at input byte 0",
+        "long": "failed to decode binary data: illegal base64 data at input byte 4",
+        "bytes": b"val",
+    }

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from edge import errors, gostruct
+from edge import errors, gobase64, gostruct
 from edge.api.http.answers import metadata_headers
 from edge.api.http.call import Call
 from edge.api.http.router import Route
@@ -29,8 +26,6 @@ ENTRY = Struct(
     {"entryId": gostruct.text, "event": gostruct.anything, "contentType": gostruct.text, "metadata": gostruct.text_map},
 )
 ENTRIES = list_of(ENTRY, ENTRY.type_)
-ALPHABET = frozenset(string.ascii_letters + string.digits + "+/")
-QUANTUM = 4
 
 
 async def publish(call: Call) -> Response:
@@ -106,38 +101,15 @@ def _entries(call: Call, given: Sequence[dict[str, Any]], metadata: Mapping[str,
 def event_bytes(event: Any, content_type: str) -> bytes:
     """An event's payload by its content type: base64 for octets, text as it is, JSON again as JSON. Raises ValueError."""
     if content_is(content_type, OCTETS) and isinstance(event, str):
-        return _from_base64(event)
+        try:
+            return gobase64.decode(event)
+        except ValueError as error:
+            raise ValueError(f"error: unable to decode base64 application/octect-stream data: {error}") from None
     if is_text(content_type) and isinstance(event, str):
         return event.encode()
     if content_is(content_type, JSON) or content_is(content_type, CLOUD_EVENT):
         return encode(event)
     raise ValueError("error: mismatch between contentType and event")
-
-
-def _from_base64(text: str) -> bytes:
-    plain = text.replace("\r", "").replace("\n", "")
-    try:
-        if len(plain) % QUANTUM:
-            raise ValueError
-        return base64.b64decode(plain, validate=True)
-    except (binascii.Error, ValueError):
-        at = _wrong_at(plain)
-        text = f"error: unable to decode base64 application/octect-stream data: illegal base64 data at input byte {at}"
-        raise ValueError(text) from None
-
-
-def _wrong_at(text: str) -> int:
-    """Where Go's decoder finds base64 wrong: at a strange character, at misplaced padding, behind the end, or at the last quantum."""
-    at = next((at for at, char in enumerate(text) if char not in ALPHABET), None)
-    if at is None:
-        return len(text) // QUANTUM * QUANTUM
-    if text[at] != "=" or at % QUANTUM < 2:
-        return at
-    if at % QUANTUM == 3:
-        return at + 1
-    if at + 1 == len(text):
-        return len(text)
-    return at + 2 if text[at + 1] == "=" else at
 
 
 def _failed(name: str, topic: str, failures: Sequence[BulkFailure]) -> EdgeError:

@@ -1,4 +1,4 @@
-"""base64 in a bulk publish: what is wrong with it is told as Go's decoder tells it (answers of encoding/base64)."""
+"""Payloads of a bulk publish: what is wrong with base64 is told as Go's decoder tells it (answers of encoding/base64)."""
 
 from __future__ import annotations
 
@@ -19,3 +19,32 @@ def test_the_place_is_the_one_that_go_names(text: str, place: int) -> None:
 @pytest.mark.parametrize(("text", "data"), [("", b""), ("aGk=", b"hi"), ("a\nGk=", b"hi"), ("aGkh", b"hi!")])
 def test_good_texts_are_bytes(text: str, data: bytes) -> None:
     assert event_bytes(text, "application/octet-stream") == data
+
+
+@pytest.mark.parametrize(
+    ("event", "content_type", "data"),
+    [
+        ({"b": 1, "a": "<"}, "application/json", b'{"a":"\\u003c","b":1}'),
+        ("wörds", "text/plain", "wörds".encode()),
+        ("AQID", "application/octet-stream", b"\x01\x02\x03"),
+        (None, "application/json", b"null"),
+    ],
+)
+def test_bulk_entry_is_read_by_its_content_type(event: object, content_type: str, data: bytes) -> None:
+    assert event_bytes(event, content_type) == data
+
+
+@pytest.mark.parametrize(
+    ("event", "content_type", "error"),
+    [
+        ({"a": 1}, "text/plain", "error: mismatch between contentType and event"),
+        ({"a": 1}, "", "error: mismatch between contentType and event"),
+        ("***", "application/octet-stream", "unable to decode base64 application/octect-stream data: illegal base64 data at input byte 0"),
+        ("QUI", "application/octet-stream", "unable to decode base64 application/octect-stream data: illegal base64 data at input byte 0"),
+    ],
+)
+def test_bulk_entry_of_another_kind_is_refused(event: object, content_type: str, error: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        event_bytes(event, content_type)
+
+    assert str(caught.value).endswith(error)

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
-from edge.events import Envelope, EventError, LocalTime, Trace, entry_bytes, new_id, raw_payload, ttl
+from edge.events import Envelope, EventError, LocalTime, Trace, new_id, raw_payload, ttl
 from edge.received import traceparent
 from tests.recorded import UUID, Row, body, filled, normal, rows
 
@@ -109,32 +109,3 @@ def test_raw_payload_is_a_go_boolean(text: str, flag: bool) -> None:
 def test_raw_payload_of_another_text_is_refused() -> None:
     with pytest.raises(EventError, match="rawPayload value must be a valid boolean: actual is 'maybe'"):
         raw_payload({"rawPayload": "maybe"})
-
-
-@pytest.mark.parametrize(
-    ("event", "content_type", "data"),
-    [
-        ({"b": 1, "a": "<"}, "application/json", b'{"a":"\\u003c","b":1}'),
-        ("wörds", "text/plain", "wörds".encode()),
-        ("AQID", "application/octet-stream", b"\x01\x02\x03"),
-        (None, "application/json", b"null"),
-    ],
-)
-def test_bulk_entry_is_read_by_its_content_type(event: object, content_type: str, data: bytes) -> None:
-    assert entry_bytes(event, content_type) == data
-
-
-@pytest.mark.parametrize(
-    ("event", "content_type", "error"),
-    [
-        ({"a": 1}, "text/plain", "error: mismatch between contentType and event"),
-        ({"a": 1}, "", "error: mismatch between contentType and event"),
-        ("***", "application/octet-stream", "unable to decode base64 application/octect-stream data: illegal base64 data at input byte 0"),
-        ("QUI", "application/octet-stream", "unable to decode base64 application/octect-stream data: illegal base64 data at input byte 0"),
-    ],
-)
-def test_bulk_entry_of_another_kind_is_refused(event: object, content_type: str, error: str) -> None:
-    with pytest.raises(EventError) as caught:
-        entry_bytes(event, content_type)
-
-    assert str(caught.value).endswith(error)
