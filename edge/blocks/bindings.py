@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-from edge import errors, gojson
+from edge import errors, gofloat, gojson
 from edge.app import App, AppChannel, AppRefused, AppUnavailable, Part, Parts
 from edge.blocks.gate import Gates
 from edge.blocks.inbox_lane import LaneSettings
@@ -86,7 +86,7 @@ class OutputBindings:
         if not result.to:
             return
         try:
-            data = gojson.canonical(result.data)
+            data = gojson.encode(gofloat.decode(result.data, stream=False))
         except JsonError:
             data = b"null"
         if result.parallel:

@@ -223,6 +223,18 @@ def test_binding_event_and_what_its_answer_leads_to(forge: Forge, recorded: Row)
         forge.app.until(lambda: len(_doors(forge)) > before + 1)
 
 
+def test_numbers_for_an_output_binding_are_written_as_floats_but_large_ones_stay(forge: Forge) -> None:
+    answer = appcallback_pb2.BindingEventResponse(data=b'{"n":1.50,"e":1e3,"big":9007199254740993}', to=["sink"])
+    given = iter((Reply(answer.SerializeToString()),))
+    forge.app.answers["OnBindingEvent"] = lambda seen: next(given, Reply()) if _binding(seen) == "door" else Reply()
+    at = len(forge.outside.got)
+
+    forge.outside.publish("door/numbers", "x")
+
+    wait_until(lambda: len(forge.outside.got) > at)
+    assert forge.outside.got[at].payload == b'{"big":9007199254740993,"e":1000,"n":1.5}'
+
+
 def _binding(seen: Seen) -> str:
     return str(appcallback_pb2.BindingEventRequest.FromString(seen.data).name)
 
