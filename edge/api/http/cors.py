@@ -1,11 +1,14 @@
-"""CORS as daprd's `--allowed-origins` has it: `*`, or a comma list whose origins are echoed (go-chi/cors)."""
+"""CORS as daprd's `--allowed-origins` has it: `*` (alone or in a list), or a comma list whose origins are echoed (go-chi/cors)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from edge.http1.messages import Headers, Response
 
+NO_NAME = re.compile(r"[^A-Za-z0-9._\-, ]")
+"""What a list of header names may hold and no name has: it is left out."""
 METHODS = frozenset(("HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 PREFLIGHT_VARY = [("vary", "Origin"), ("vary", "Access-Control-Request-Method"), ("vary", "Access-Control-Request-Headers")]
 ORIGIN_VARY = ("vary", "Origin")
@@ -15,8 +18,9 @@ class Cors:
     """The answers' headers, and the whole answer to a preflight."""
 
     def __init__(self, allowed_origins: str) -> None:
-        self._any = allowed_origins == "*"
-        self._patterns = [_pattern(origin) for origin in allowed_origins.lower().split(",")]
+        origins = allowed_origins.lower().split(",")
+        self._any = "*" in origins
+        self._patterns = [_pattern(origin) for origin in origins]
 
     def preflight(self, headers: Headers) -> Response | None:
         """The answer if this is one (an OPTIONS with `Access-Control-Request-Method`)."""
@@ -28,9 +32,9 @@ class Cors:
             return Response(200, PREFLIGHT_VARY)
         fields = [*PREFLIGHT_VARY, ("access-control-allow-origin", "*" if self._any else origin)]
         fields.append(("access-control-allow-methods", method.upper()))
-        asked = [name.strip() for name in headers.get("access-control-request-headers", "").split(",") if name.strip()]
+        asked = NO_NAME.sub("", headers.get("access-control-request-headers", "")).replace(",", " ").split()
         if asked:
-            fields.append(("access-control-allow-headers", ", ".join(_canonical(name) for name in asked)))
+            fields.append(("access-control-allow-headers", ", ".join([_canonical(name) for name in asked])))
         return Response(200, fields)
 
     def fields(self, headers: Headers) -> list[tuple[str, str]]:
