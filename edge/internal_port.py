@@ -56,7 +56,14 @@ class InternalPort:
         """Take the port; what others are told. Raises OSError."""
         port, addresses = self._settings.internal_grpc_port, listen_addresses(self._settings)
         for address in addresses:
-            bound = _bound(address, port, self._settings)
+            try:
+                bound = _bound(address, port, self._settings)
+            except OSError as error:
+                if not self._sockets or address != os.environ.get("DAPR_HOST_IP"):
+                    raise
+                text = "DAPR_HOST_IP %s is announced, but is no address of this machine: the internal port is not open there (%s)"
+                log.warning(text, address, error)
+                continue
             port = bound.getsockname()[1]
             self._sockets.append(bound)
         about = {"app_port": str(self._settings.app_port), "http_port": str(self._settings.http_port)}

@@ -16,6 +16,7 @@ PROTOCOLS = ("http", "https", "h2c", "grpc", "grpcs")
 MODES = ("standalone", "kubernetes")
 INIT_ENDPOINTS = ("config", "subscribe")
 LOOPBACK = ("127.0.0.1",)
+NEEDED_PORTS = ("dapr_http_port", "dapr_grpc_port")
 
 
 class SettingsError(Exception):
@@ -109,7 +110,7 @@ def free_port() -> int:
 
 def _port(values: Mapping[str, Any], key: str) -> int:
     text = str(values[key])
-    if not text:
+    if not text and key not in NEEDED_PORTS:
         return 0
     try:
         port = int(text)
@@ -205,7 +206,10 @@ def daemon_settings(values: Mapping[str, Any], apps: list[AppSettings], data_dir
     """What the same flags say of the daemon. Raises SettingsError."""
     if values["mode"] not in MODES:
         raise SettingsError(f"invalid mode: {values['mode']}")
-    paths = tuple(Path(p) for p in (*values["resources_path"], *values["components_path"]))
+    if values["scheduler_job_streams"] < 1:
+        raise SettingsError(f"must define at least 1 scheduler stream, got {values['scheduler_job_streams']}")
+    _port(values, "profile_port")
+    paths = tuple(Path(p) for p in values["resources_path"] or values["components_path"])
     return DaemonSettings(
         data_dir=data_dir,
         apps=apps,

@@ -18,6 +18,9 @@ REFUSED = [
     ("--dapr-grpc-port=6000 --app-port=6000", "the 'dapr-grpc-port' argument value 6000 conflicts with 'app-port'"),
     ("--app-protocol=ftp", "invalid value for 'app-protocol': ftp"),
     ("--disable-init-endpoints=config,foo", "invalid value for 'disable-init-endpoints': foo"),
+    ("--dapr-http-port=", 'error parsing dapr-http-port flag: strconv.Atoi: parsing "": invalid syntax'),
+    ("--profile-port=abc", 'error parsing profile-port flag: strconv.Atoi: parsing "abc": invalid syntax'),
+    ("--scheduler-job-streams=0", "must define at least 1 scheduler stream, got 0"),
     ("--mode=foo", "invalid mode: foo"),
     (
         "--max-body-size=zz",
@@ -53,6 +56,14 @@ def test_a_value_that_cannot_be_used_is_refused_in_daprds_words(line: str, text:
         daemon_settings(values, [app_settings(values, {})], tmp_path)
 
     assert str(refused.value) == text
+
+
+def test_the_old_name_of_the_resources_path_counts_only_alone(tmp_path: Path) -> None:
+    both = parse(["--app-id=a", "--components-path=old", "--resources-path=new"])[0]
+    old = parse(["--app-id=a", "--components-path=old"])[0]
+
+    assert daemon_settings(both, [], tmp_path).resources_paths == (Path("new"),)
+    assert daemon_settings(old, [], tmp_path).resources_paths == (Path("old"),)
 
 
 @pytest.mark.parametrize(("line", "text"), UNREADABLE)

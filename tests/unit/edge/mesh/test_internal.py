@@ -137,6 +137,17 @@ def test_where_it_listens_and_what_others_are_told(
     assert (listen_addresses(settings), announced(listen_addresses(settings))) == (listens, told)
 
 
+async def test_a_host_address_of_elsewhere_is_announced_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAPR_HOST_IP", "192.0.2.9")
+    one = InternalPort(AppSettings("a"), *[SimpleNamespace()] * 3)  # type: ignore[arg-type]
+
+    told = one.bind()
+
+    assert told.host == "192.0.2.9"
+    assert [each.getsockname()[:2] for each in one._sockets] == [("127.0.0.1", told.port)]
+    await one.close()
+
+
 def test_the_host_s_address_is_listened_on_when_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAPR_HOST_IP", "192.0.2.9")
 
