@@ -121,14 +121,14 @@ async def serve_grpc(settings: AppSettings, app: App, blocks: Blocks, plan: Plan
 
 
 @asynccontextmanager
-async def serve_public(settings: AppSettings, app: App, blocks: Blocks) -> AsyncIterator[None]:
+async def serve_public(settings: AppSettings, app: App, blocks: Blocks, plan: Plan) -> AsyncIterator[None]:
     """Health and metadata only, without a token, when `--dapr-public-port` is given."""
     if not settings.public_port:
         yield
         return
     place = Tcp(settings.public_listen_address or "127.0.0.1", settings.public_port)
     try:
-        async with serve(public_face(app, blocks), [place], Limits(settings.read_buffer_bytes, -1)):
+        async with serve(public_face(app, blocks, plan.configuration), [place], Limits(settings.read_buffer_bytes, -1)):
             yield
     except OSError as error:
         if not (error.strerror or "").startswith("listen"):

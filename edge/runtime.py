@@ -128,7 +128,7 @@ async def _start(
         equip(one.app, settings, plan, parts.visible(one.app), journal, services.attendance.measure)
         await up.enter_async_context(serve_grpc(one.settings, one.app, services.blocks, plan))
         await up.enter_async_context(serve_http(one.settings, one.app, services.blocks, plan, parts))
-        await up.enter_async_context(serve_public(one.settings, one.app, services.blocks))
+        await up.enter_async_context(serve_public(one.settings, one.app, services.blocks, plan))
         await up.enter_async_context(serve_internal(one.settings, one.app, services.blocks, services.mesh, tasks))
         one.app.outbound_ready = True
     await up.enter_async_context(serve_metrics([one.app for one in hosted], settings))

@@ -30,3 +30,13 @@ def test_with_a_token_only_health_needs_none(tmp_path: Path) -> None:
 
     assert api == {"/v1.0/healthz": 204, "/v1.0/healthz/outbound": 204, "/v1.0/metadata": 401, "/nothing": 401} and head == (401, 401)
     assert open_ == {"/v1.0/healthz": 204, "/v1.0/metadata": 200, "/v1.0/state/statestore/k": 404} and shutdown == 404
+
+
+def test_what_the_configuration_denies_is_denied_on_the_public_port_too(tmp_path: Path) -> None:
+    public = free_port()
+    denied = '{"kind": "Configuration", "spec": {"api": {"denied": [{"name": "metadata", "version": "v1", "protocol": "http"}]}}}'
+    with sidecar(tmp_path, config=denied, flags=("--dapr-public-port", str(public))) as edged:
+        edged.http_port = public
+        answers = [edged.call("GET", path).status for path in ("/v1.0/metadata", "/v1.0/healthz")]
+
+    assert answers == [404, 204]

@@ -31,9 +31,12 @@ def face(app: App, blocks: Blocks, settings: AppSettings, configuration: Configu
         traced=configuration.tracing.on,
         api_logging=_access_log(configuration) if enabled else None,
     )
+    return Face(app, blocks, Router(routes.ROUTES, _rules(configuration), routes.FALLBACK, routes.LATE), chosen).handle
+
+
+def _rules(configuration: Configuration) -> Rules:
     api = configuration.api
-    rules = Rules(api.rules("allowed", "http"), api.rules("denied", "http"))
-    return Face(app, blocks, Router(routes.ROUTES, rules, routes.FALLBACK, routes.LATE), chosen).handle
+    return Rules(api.rules("allowed", "http"), api.rules("denied", "http"))
 
 
 def _access_log(configuration: Configuration) -> Callable[[Next], Next]:
@@ -44,6 +47,6 @@ def _access_log(configuration: Configuration) -> Callable[[Next], Next]:
     return AccessLog(settings.obfuscate_urls, not settings.omit_health_checks, ids).logged
 
 
-def public_face(app: App, blocks: Blocks) -> Handler:
-    """The handler of the public port: no token, no CORS, no pipeline."""
-    return Face(app, blocks, Router(routes.PUBLIC), FaceSettings()).handle
+def public_face(app: App, blocks: Blocks, configuration: Configuration) -> Handler:
+    """The handler of the public port: no token, no CORS, no pipeline; what the configuration denies is denied there too."""
+    return Face(app, blocks, Router(routes.PUBLIC, _rules(configuration)), FaceSettings()).handle
