@@ -138,6 +138,15 @@ def test_names_of_actors_are_looked_at_before_their_host(client: Client, type_: 
     assert (refused.code, refused.text) == ("INVALID_ARGUMENT", why)
 
 
+def test_a_stream_of_actor_events_that_says_nothing_ends_as_read(client: Client) -> None:
+    stream = client.stream("SubscribeActorEventsAlpha1")
+    stream.half_close()
+
+    end = stream.end()
+
+    assert (end.code, end.text) == ("UNKNOWN", "EOF")
+
+
 # --- jobs
 def test_a_prefix_that_no_job_has_is_refused(client: Client) -> None:
     refused = client.call("DeleteJobsByPrefix", namePrefix="a/b")

@@ -146,7 +146,9 @@ async def subscribe(call: Call, requests: AsyncIterator[Any]) -> AsyncIterator[A
     if call.app.port and call.app.protocol in HTTP:
         raise RpcError(Grpc.FAILED_PRECONDITION, "actor callback streaming requires a gRPC app channel")
     first = await anext(requests, None)
-    if first is None or first.WhichOneof("request_type") != "initial_request":
+    if first is None:
+        raise RpcError(Grpc.UNKNOWN, "EOF")
+    if first.WhichOneof("request_type") != "initial_request":
         raise RpcError(Grpc.INVALID_ARGUMENT, FIRST)
     stream, actors = ActorStream(), _actors(call)
     reader = asyncio.create_task(_read(requests, stream), name=f"actor stream[{call.app.id}]")
