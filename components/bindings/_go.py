@@ -52,9 +52,9 @@ def ttl(metadata: Mapping[str, str]) -> int | None:
     if not (text := metadata.get("ttlInSeconds", "")):
         return None
     if not re.fullmatch(r"[+-]?[0-9]+", text):
-        raise Invalid(f"ttlInSeconds value must be a valid integer: actual is '{text}'")
+        raise Invalid(f"ttl value must be a valid integer: actual is '{text}'")
     if int(text) <= 0:
-        raise Invalid(f"ttlInSeconds value must be higher than zero: actual is '{int(text)}'")
+        raise Invalid(f"ttl value must be higher than zero: actual is '{int(text)}'")
     return int(text)
 
 

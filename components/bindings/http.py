@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -29,6 +30,8 @@ WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 TRACE = ("traceparent", "tracestate", "baggage")
 JSON = "application/json; charset=utf-8"
 SAFE = "/%:@!$&'()*+,;=~-._[]?"
+CREDENTIALS = re.compile(r"//[^/?#]*@")
+BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 DIAL_TIMEOUT = 15.0
 MOST_REDIRECTS = 10
 MOST_CLIENTS = 64
@@ -117,7 +120,9 @@ class Binding:
             headers[self.metadata.security_token_header.lower()] = self.metadata.security_token
         headers |= {name.lower(): value for name, value in metadata.items() if "A" <= name[:1] <= "Z"}
         headers |= {name: value for name in TRACE if (value := metadata.get(name, ""))}
-        return {"user-agent": "Go-http-client/1.1", "accept-encoding": "gzip", **headers}
+        headers.pop("transfer-encoding", None)
+        zipped = {} if method == "HEAD" else {"accept-encoding": "gzip"}
+        return {"user-agent": "Go-http-client/1.1", **zipped, **headers}
 
     async def _follow(self, method: str, url: str, headers: dict[str, str], body: bytes) -> ClientResponse:
         """The answer after redirects, as Go's client follows them. Raises ComponentError."""
@@ -133,6 +138,7 @@ class Binding:
                 method, body = ("HEAD" if method == "HEAD" else "GET"), b""
                 headers = {name: value for name, value in headers.items() if not name.startswith("content-")}
             following = urljoin(url, location)
+            headers |= _referer(url, following, headers.get("referer", ""))
             if urlsplit(following).hostname != urlsplit(url).hostname:
                 headers = {name: value for name, value in headers.items() if name not in SECRET}
             url = following
@@ -157,6 +163,8 @@ class Binding:
             host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as error:
             raise Invalid(f'parse "{url}": {error}') from error
+        if wrong := BAD_ESCAPE.search(parts.path):
+            raise Invalid(f'parse "{url}": invalid URL escape "{wrong[0]}"')
         if parts.scheme not in ("http", "https"):
             raise Invalid(f'{method.capitalize()} "{url}": unsupported protocol scheme "{parts.scheme}"')
         if not host:
@@ -191,6 +199,13 @@ class Binding:
         except (ClosedEarly, OSError, zlib.error, EOFError) as error:
             raise Unavailable(f"reading the answer: {str(error) or 'unexpected EOF'}") from error
         return BindingResult(body, metadata)
+
+
+def _referer(last: str, following: str, given: str) -> dict[str, str]:
+    """The header of a request after a redirect: the page before, without a password, and nothing of https over http."""
+    if last.startswith("https:") and following.startswith("http:"):
+        return {}
+    return {"referer": given or CREDENTIALS.sub("//", last, count=1)}
 
 
 async def _cut(response: ClientResponse, limit: int) -> bytes:

@@ -70,6 +70,8 @@ class Binding:
             command(pipe)
             if seconds is not None:
                 pipe.expire(key, seconds)
-            await pipe.execute()
+            for result in await pipe.execute(raise_on_error=False):  # the errors as Redis says them
+                if isinstance(result, Exception):
+                    raise result
 
         await self._client.run(write)

@@ -58,7 +58,20 @@ async def test_redirects_are_followed_as_go_follows_them(tmp_path: Path) -> None
             with pytest.raises(Exception, match="stopped after 10 redirects"):
                 await binding.invoke("get", b"", {"path": "ring"})
 
-    assert [(one.method, one.body) for one in server.seen if one.target == "/there"] == [("GET", b""), ("POST", b"2")]
+    followed = [(one.method, one.body, one.header("referer")) for one in server.seen if one.target == "/there"]
+    assert followed == [("GET", b"", f"{server.url}/see"), ("POST", b"2", f"{server.url}/same")]
+
+
+async def test_requests_read_as_gos(tmp_path: Path) -> None:
+    async with ScriptedApp() as server:
+        async with opened(TYPE, tmp_path, {"url": server.url}) as binding:
+            await binding.invoke("head", b"", {"errorIfNot2XX": "false"})
+            await binding.invoke("get", b"", {"Transfer-Encoding": "chunked", "errorIfNot2XX": "false"})
+            with pytest.raises(Exception, match=r'invalid URL escape "%zz"'):
+                await binding.invoke("get", b"", {"path": "a%zz"})
+
+    head, get = server.seen
+    assert (head.header("accept-encoding"), get.header("accept-encoding"), get.header("transfer-encoding")) == (None, "gzip", None)
 
 
 async def test_bodies_are_unzipped_and_cut(tmp_path: Path) -> None:

@@ -28,11 +28,14 @@ async def test_redis_keys(tmp_path: Path) -> None:
             assert (await binding.invoke("get", b"", {"key": "count"})).data == b"2"
             await binding.invoke("delete", b"", {"key": "count"})
             assert (await binding.invoke("get", b"", {"key": "count"})).data == b""
-            for metadata, text in (({}, "missing key"), ({"key": "k", "ttlInSeconds": "0"}, "must be higher than zero: actual is '0'")):
+            for metadata, text in (
+                ({}, "missing key"),
+                ({"key": "k", "ttlInSeconds": "0"}, "ttl value must be higher than zero: actual is '0'"),
+            ):
                 with pytest.raises(Invalid, match=text):
                     await binding.invoke("create", b"1", metadata)
             await binding.invoke("create", b"x", {"key": "k"})
-            with pytest.raises(ComponentError, match="not an integer"):
+            with pytest.raises(ComponentError, match=r"^ERR value is not an integer"):
                 await binding.invoke("increment", b"", {"key": "k"})
 
 
