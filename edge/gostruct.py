@@ -178,7 +178,7 @@ def printed(value: Any) -> str:
         case dict():
             return f"map[{_spaced(f'{key}:{printed(value[key])}' for key in sorted(value))}]"
         case _:
-            return _number(float(orjson.dumps(value)))
+            return _number(float(value if isinstance(value, int | float) else orjson.dumps(value)))
 
 
 def _number(value: float) -> str:

@@ -63,7 +63,14 @@ def test_multi_valued_keeps_objects_together_and_leaves_lists_out(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(1e21, "1e+21"), (1e-7, "1e-07"), (1.5e300, "1.5e+300"), (12345678, "1.2345678e+07"), (12345678901, "1.2345678901e+10")],
+    [
+        (1e21, "1e+21"),
+        (1e-7, "1e-07"),
+        (1.5e300, "1.5e+300"),
+        (12345678, "1.2345678e+07"),
+        (12345678901, "1.2345678901e+10"),
+        (1 << 70, "1.1805916207174113e+21"),
+    ],
 )
 def test_numbers_are_gos(tmp_path: Path, number: float, text: str) -> None:
     assert get(opened(tmp_path, {"n": number}), "n") == {"n": f"%!s(float64={text})"}
