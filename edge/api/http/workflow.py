@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from edge import errors
+from edge import errors, protojson
 from edge.api.http import answers
 from edge.api.http.call import Call
 from edge.api.http.router import Route
@@ -14,12 +14,15 @@ from edge.errors import EdgeError
 from edge.gojson import encode
 from edge.goscanner import JsonError
 from edge.http1.messages import BodyTooLarge, Response
+from edge.protojson import STRING, Message
 
 if TYPE_CHECKING:
     from edge.blocks.workflow.service import WorkflowInfo
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EMPTY = b"{}"
+NO_TEXT = "string field contains invalid UTF-8"
+ORDER = Message({"instanceID": STRING, "instance_id": STRING, "workflowComponent": STRING})  # read, then overwritten by the path's
 
 
 async def _body(call: Call) -> bytes:
@@ -31,8 +34,13 @@ async def _body(call: Call) -> bytes:
 
 async def start(call: Call) -> Response:
     """The body is the input, as text; 202 with the id."""
-    data = (await _body(call)).decode("utf-8", "replace")
-    started = await call.blocks.workflow.start(call.app, call.params[1], call.argument("instanceID"), data)
+    name = call.params[1]
+    try:
+        data = (await _body(call)).decode()
+    except UnicodeDecodeError:
+        error = f"unable to start workflow: failed to start workflow: failed to marshal CreateWorkflowInstanceRequest: {NO_TEXT}"
+        raise EdgeError(errors.WORKFLOW_START, name=name, error=error) from None
+    started = await call.blocks.workflow.start(call.app, name, call.argument("instanceID"), data)
     return answers.data(b'{"instanceID":' + encode(started) + b"}", status=202)
 
 
@@ -66,8 +74,10 @@ def _time(stamp: tuple[int, int]) -> str:
 
 def _order(method: str) -> Callable[[Call], Awaitable[Response]]:
     async def handler(call: Call) -> Response:
-        body = await _body(call)
-        _check_object(body)
+        try:
+            protojson.decode(await _body(call), ORDER)
+        except JsonError as error:
+            raise EdgeError(errors.MALFORMED_REQUEST, error=error) from None
         await getattr(call.blocks.workflow, method)(call.app, call.params[1])
         return answers.data(EMPTY, status=202)
 
@@ -75,24 +85,14 @@ def _order(method: str) -> Callable[[Call], Awaitable[Response]]:
     return handler
 
 
-def _check_object(body: bytes) -> None:
-    """The body is empty or a JSON object."""
-    from edge.gojson import parse_object  # rare
-
-    text = body.strip()
-    if not text:
-        return
-    try:
-        parse_object(text)
-    except JsonError as error:
-        word = text.decode("utf-8", "replace").split()[0].rstrip("!,;:")
-        message = f"proto: syntax error (line 1:1): invalid value {word}"
-        raise EdgeError(errors.MALFORMED_REQUEST, error=message) from error
-
-
 async def raise_event(call: Call) -> Response:
-    data = (await _body(call)).decode("utf-8", "replace")
-    await call.blocks.workflow.raise_event(call.app, call.params[1], call.params[2], data or None)
+    _, instance_id, event = call.params
+    try:
+        data = (await _body(call)).decode()
+    except UnicodeDecodeError:
+        text = f"failed to raise event {event} on workflow {instance_id}: failed to raise event: {NO_TEXT}"
+        raise EdgeError(errors.WORKFLOW_RAISE, id=instance_id, error=text) from None
+    await call.blocks.workflow.raise_event(call.app, instance_id, event, data or None)
     return answers.data(EMPTY, status=202)
 
 
