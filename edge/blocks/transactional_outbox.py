@@ -58,6 +58,9 @@ class TransactionalOutbox:
         assert config is not None
         stored, projections = split(operations)
         told = [tell(app, op, projections.get(op.key), trace_of(trace), self._now) for op in stored if isinstance(op, SetItem)]
+        if not told:
+            await run(lambda: part.component.transact(stored, metadata))
+            return
         if self._in_own_file(part.component):
             await run(lambda: self._together(app, part, config, stored, told))
             return
@@ -70,7 +73,7 @@ class TransactionalOutbox:
         """One commit."""
         target = self._parts.find("pubsub", config.pubsub, app)
         if target is None:
-            raise self._unpublished(app, f"pubsub {config.pubsub} is not found")
+            raise self._unpublished(app, f"pubsub '{config.pubsub}' not found")
         topic = wire_topic(app, target, config.topic)
         lane = f"out/{target.name}/{topic}" if target.component.journal_out else self._teller(app, part, config)
         messages = [Message(topic, one.text(config.pubsub, config.topic), id=one.marker) for one in told]
@@ -177,7 +180,7 @@ class TransactionalOutbox:
             return found[1]
         internal = self._parts.find("pubsub", config.internal, app)
         if internal is None:
-            raise self._unpublished(app, f"pubsub {config.internal} is not found")
+            raise self._unpublished(app, f"pubsub '{config.internal}' not found")
         relay = Relay(app, part, config, self._pubsub)
         name = f"in/{app.id}/{internal.name}/{config.internal_topic(app)}/{part.name}"
         topic = wire_topic(app, internal, config.internal_topic(app))

@@ -14,14 +14,27 @@ from tests.raw_grpc import blocks, message
 
 AS_JSON = {"contentType": "application/json"}
 STORES = ("cup", "bin")
+SEALED = """
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: sealed}
+spec:
+  type: state.in-memory
+  version: v1
+  metadata: [{name: primaryEncryptionKey, secretKeyRef: {name: key, key: key}}]
+auth: {secretStore: safe}
+"""
 
 
 @pytest.fixture(scope="module")
 def edged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     folder = tmp_path_factory.mktemp("edges")
+    (folder / "s.json").write_text('{"key": "%s"}' % ("0f" * 32))
     resources = {
         "cup.yaml": component("cup", "state.in-memory"),
         "bin.yaml": component("bin", "state.sqlite", {"connectionString": str(folder / "s.db")}),
+        "safe.yaml": component("safe", "secretstores.local.file", {"secretsFile": str(folder / "s.json")}),
+        "sealed.yaml": SEALED,
     }
     with sidecar(folder, app_port=1, flags=["--app-protocol", "grpc"], resources=resources) as one:
         yield one
@@ -74,6 +87,16 @@ def test_what_is_no_json_value_is_refused(client: Client, value: bytes, why: str
     refused = client.call("SaveState", storeName="cup", states=[{"key": "n", "value": text(value), "metadata": AS_JSON}])
 
     assert (refused.code, refused.text) == ("UNKNOWN", why)
+
+
+def test_an_encrypted_store_keeps_saved_json_as_it_is(client: Client) -> None:
+    kept, refused = (
+        client.call("SaveState", storeName="sealed", states=[{"key": "j", "value": text(value), "metadata": AS_JSON}])
+        for value in (b'{"b": 1.0, "a":"<"}', b"no JSON")
+    )
+
+    assert (kept.code, refused.code) == ("OK", "UNKNOWN")
+    assert stored(client, "sealed", "j") == b'{"b": 1.0, "a":"<"}'
 
 
 def test_a_ttl_beyond_64_bits_is_refused_and_a_long_one_kept(client: Client) -> None:

@@ -33,15 +33,17 @@ def _options(message: Any) -> tuple[str, str]:
     return CONCURRENCY.get(options.concurrency, ""), CONSISTENCY.get(options.consistency, "")
 
 
-def _set_item(message: Any, *, raw: bool = False) -> SetItem:
-    """raw: as in a transaction, where a content type changes nothing about the bytes."""
+def _set_item(message: Any, *, saved: bool = False, encrypted: bool = False) -> SetItem:
+    """saved: as JSON where its content type says so, which a transaction does not look at. encrypted: read, and yet kept as it is."""
     metadata = _metadata(message)
     value, is_json = message.value, False
-    if not raw and metadata.get("contentType") == "application/json":
+    if saved and metadata.get("contentType") == "application/json":
         try:
-            value, is_json = encode(decode(value, stream=False)), True
+            read = decode(value, stream=False)
         except JsonError as error:
             raise RpcError(Grpc.UNKNOWN, str(error)) from error
+        if not encrypted:
+            value, is_json = encode(read), True
     concurrency, consistency = _options(message)
     return SetItem(message.key, value, is_json, _etag(message), concurrency, consistency, metadata)
 
@@ -78,7 +80,7 @@ async def save_state(call: Call, request: Any) -> Any:
         if not state.key:
             raise EdgeError(errors.STATE_SAVE, message="state key cannot be empty", grpc=Grpc.INVALID_ARGUMENT)
         store.stored_key(state.key)  # the first item that is wrong is the one that is told
-        items.append(_set_item(state))
+        items.append(_set_item(state, saved=True, encrypted=store.encrypted))
     if items:
         await store.save(items)
     return empty_pb2.Empty()
@@ -105,7 +107,7 @@ async def execute_state_transaction(call: Call, request: Any) -> Any:
         store.stored_key(operation.request.key)  # refused before its type is looked at
         match operation.operationType:
             case "upsert":
-                operations.append(_set_item(operation.request, raw=True))
+                operations.append(_set_item(operation.request))
             case "delete":
                 operations.append(_delete_item(operation.request))
             case other:

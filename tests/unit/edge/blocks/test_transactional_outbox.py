@@ -112,9 +112,10 @@ def test_a_missing_pubsub_is_said(tmp_path: Path) -> None:
     async def main() -> None:
         fields = OUTBOX | {"outboxPubsub": "none"}
         async with outbox(tmp_path, ("state.in-memory", fields), BUS) as (_, store):
-            with pytest.raises(EdgeError, match="error while publishing outbox message: pubsub none is not found"):
+            with pytest.raises(EdgeError, match="error while publishing outbox message: pubsub 'none' not found"):
                 await store.transact([key("a", 1)])
             assert await store.get("a") is None
+            await store.transact([SetItem("b", b"1", metadata={"outbox.projection": "true"}), DeleteItem("c")])  # tells nobody
 
     asyncio.run(main())
 
