@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,12 @@ async def resolver(kind: str, folder: Path, **raw: str) -> AsyncIterator[Any]:
 
 
 # --- sqlite
+def counted(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as reader:
+        number: int = reader.execute("SELECT count(*) FROM hosts").fetchone()[0]
+        return number
+
+
 async def test_sqlite_two_daemons_share_a_file(tmp_path: Path) -> None:
     path = str(tmp_path / "names.db")
     async with resolver("sqlite", tmp_path, connectionString=path) as one, resolver("sqlite", tmp_path, connectionString=path) as other:
@@ -52,10 +58,10 @@ async def test_sqlite_rows_look_as_daprd_s_and_go_at_the_end(tmp_path: Path) -> 
     path = tmp_path / "names.db"
     async with resolver("sqlite", tmp_path, connectionString=str(path)) as one:
         await one.register("cellar", Address("::1", 5000))
-        with sqlite3.connect(path) as reader:
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
             rows = reader.execute("SELECT address, app_id, namespace, unixepoch() - last_update < 5 FROM hosts").fetchall()
             level = reader.execute("SELECT value FROM metadata WHERE key = 'nr-migrations'").fetchall()
-    with sqlite3.connect(path) as reader:
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         left = reader.execute("SELECT count(*) FROM hosts").fetchone()
 
     assert (rows, level, left) == ([("[::1]:5000", "cellar", "", 1)], [("1",)], (0,))
@@ -65,14 +71,14 @@ async def test_sqlite_old_rows_do_not_count_and_deleted_ones_come_back(tmp_path:
     path = tmp_path / "names.db"
     async with resolver("sqlite", tmp_path, connectionString=str(path), updateInterval="2s", timeout="1s") as one:
         await one.register("cellar", Address("127.0.0.1", 5000))
-        with sqlite3.connect(path) as writer:
+        with closing(sqlite3.connect(path, isolation_level=None)) as writer:
             writer.execute("UPDATE hosts SET last_update = last_update - 60")
         with pytest.raises(NotFound):
             await one.resolve("cellar", "default")
-        with sqlite3.connect(path) as writer:
+        with closing(sqlite3.connect(path, isolation_level=None)) as writer:
             writer.execute("DELETE FROM hosts")
         async with asyncio.timeout(10):
-            while sqlite3.connect(path).execute("SELECT count(*) FROM hosts").fetchone() == (0,):
+            while counted(path) == 0:
                 await asyncio.sleep(0.05)
 
 

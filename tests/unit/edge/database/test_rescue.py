@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -360,8 +361,8 @@ def test_without_rescue_a_damaged_file_is_refused_as_it_is(file: Path) -> None:
         in_life(file, look, Options())
 
     assert file.read_bytes() == b"rubbish" * 1000
-    with pytest.raises(sqlite3.DatabaseError):
-        sqlite3.connect(file).execute("SELECT * FROM sqlite_schema")
+    with pytest.raises(sqlite3.DatabaseError), closing(sqlite3.connect(file)) as connection:
+        connection.execute("SELECT * FROM sqlite_schema")
 
 
 async def take_half(journal: Journal, database: Database) -> None:
