@@ -21,6 +21,53 @@ SUSPECT = re.compile(rb"[0-9](?:[eE]|\.0|[0-9]{16})")
 ODD = re.compile(rb"(?:^|[:\[,\s])(?:-0(?![.0-9]*[1-9])|-?(?:[0-9]{19}|[0-9]{17,}\.|[0-9]+(?:\.[0-9]+)?[eE]|[0-9]+\.0+(?![0-9])|0\.0000))")
 SMALLEST_FIXED, LARGEST_FIXED = 1e-6, 1e21
 LONGEST_INT = 18
+LONGEST_FLOAT = 308  # digits that always are a float64
+
+
+class Large:
+    """A number that is no float64, or what holds one. text: the (first) number."""
+
+    text = ""
+
+
+class LargeNumber(Large):
+    """The number itself."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class LargeObject(dict[str, Any], Large):
+    """An object that holds one."""
+
+
+class LargeArray(list[Any], Large):
+    """An array that holds one."""
+
+
+class Overflow(JsonError):
+    """A number is no float64."""
+
+
+def decode_marked(data: bytes) -> Any:
+    """As `decode`, for the readers of edge/gostruct.py: what is too large for a float64 is marked, they refuse it where Go reads it."""
+    try:
+        return decode(data)
+    except Overflow:
+        text = LONE.sub("\ufffd", data[: scan(data, stream=True)].decode("utf-8", "surrogateescape"))
+        return _marked(_whole(_MARKING.decode(text.strip(WHITE.decode()))))
+
+
+def _marked(value: Any) -> Any:
+    if not isinstance(value, dict | list):
+        return value
+    inner = {key: _marked(item) for key, item in value.items()} if isinstance(value, dict) else [_marked(item) for item in value]
+    large = next((item for item in (inner.values() if isinstance(inner, dict) else inner) if isinstance(item, Large)), None)
+    if large is None:
+        return inner
+    holder = LargeObject(inner) if isinstance(inner, dict) else LargeArray(inner)
+    holder.text = large.text
+    return holder
 
 
 def decode(data: bytes, *, stream: bool = True) -> Any:
@@ -76,12 +123,28 @@ def _exact(text: str) -> Any:
 def _float(text: str) -> Any:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise JsonError(f"json: cannot unmarshal number {text} into Go value of type float64")
+        raise Overflow(f"json: cannot unmarshal number {text} into Go value of type float64")
     return orjson.Fragment(float_text(value))
 
 
+def _marking(text: str) -> Any:
+    try:
+        return _float(text)
+    except Overflow:
+        return LargeNumber(text)
+
+
 def _integer(text: str) -> Any:
+    if len(text) > LONGEST_FLOAT:
+        _float(text)
     return orjson.Fragment(text) if text == "-0" or len(text) > LONGEST_INT else int(text)
+
+
+def _marking_integer(text: str) -> Any:
+    try:
+        return _integer(text)
+    except Overflow:
+        return LargeNumber(text)
 
 
 def _no_constant(text: str) -> NoReturn:
@@ -89,6 +152,7 @@ def _no_constant(text: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(parse_float=_float, parse_int=_integer, parse_constant=_no_constant)
+_MARKING = json.JSONDecoder(parse_float=_marking, parse_int=_marking_integer, parse_constant=_no_constant)
 
 
 def _whole(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from edge.gofloat import Large
 from edge.gojson import KINDS
 from edge.goscanner import JsonError
 
@@ -24,7 +25,11 @@ Reader: TypeAlias = Callable[[Any, str], Any]
 def wrong(value: Any, target: str, place: str = "", number: str = "") -> JsonError:
     """Go's UnmarshalTypeError. number: the literal, where Go names it."""
     where = f"struct field {place} of type {target}" if place else f"value of type {target}"
-    return JsonError(f"json: cannot unmarshal {KINDS.get(type(value), 'number')}{number and ' '}{number} into Go {where}")
+    return JsonError(f"json: cannot unmarshal {_kind_of(value)}{number and ' '}{number} into Go {where}")
+
+
+def _kind_of(value: Any) -> str:
+    return next((name for kind, name in KINDS.items() if isinstance(value, kind)), "number")
 
 
 def text(value: Any, place: str) -> str:
@@ -36,6 +41,8 @@ def text(value: Any, place: str) -> str:
 
 def anything(value: Any, place: str) -> Any:
     """A Go interface{}."""
+    if isinstance(value, Large):
+        raise wrong(0, "float64", place, value.text)
     return value
 
 
@@ -50,14 +57,14 @@ def integer(value: Any, place: str) -> int:
     """A Go int."""
     if type(value) is int and -MAX_INT <= value <= MAX_INT:
         return value
-    if type(value) in KINDS:
+    if isinstance(value, tuple(KINDS)):
         raise wrong(value, "int", place)
-    raise wrong(value, "int", place, orjson.dumps(value).decode())
+    raise wrong(value, "int", place, value.text if isinstance(value, Large) else orjson.dumps(value).decode())
 
 
 def text_map(value: Any, place: str) -> dict[str, str]:
     """A Go map[string]string; null values are empty texts."""
-    if type(value) is not dict:
+    if not isinstance(value, dict):
         raise wrong(value, "map[string]string", place)
     return {key: "" if item is None else text(item, place) for key, item in value.items()}
 
@@ -66,7 +73,7 @@ def list_of(read: Reader, type_: str) -> Reader:
     """A Go []type_; null items are given to `read` as None."""
 
     def items(value: Any, place: str) -> list[Any]:
-        if type(value) is not list:
+        if not isinstance(value, list):
             raise wrong(value, f"[]{type_}", place)
         return [read(item, place) for item in value]
 
@@ -93,7 +100,7 @@ class Struct:
         self._fields = {name.lower(): pair for name, pair in pairs.items()} | pairs
 
     def __call__(self, value: Any, place: str = "") -> dict[str, Any]:
-        if type(value) is not dict:
+        if not isinstance(value, dict):
             if value is None:
                 return {}
             raise wrong(value, self.type_, place)

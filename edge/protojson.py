@@ -347,6 +347,8 @@ class _Reader:
         try:
             return decode_floats(text.encode())
         except JsonError:
+            if not read:
+                return None
             self._error(self.start, f"invalid {VALUE.kind}: {text}")
 
     def _members(self, depth: int, read: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from edge import gojson, gostruct
 from edge.errors import Invalid
+from edge.gofloat import decode_marked
 from edge.gointeger import quote
 from edge.goscanner import JsonError
 from edge.gostruct import Struct, list_of
@@ -19,9 +20,10 @@ FEWEST = 2
 
 
 def _map(value: Any, place: str) -> dict[str, Any]:
-    if type(value) is not dict:
+    if not isinstance(value, dict):
         raise gostruct.wrong(value, gojson.MAP, place)
-    return value
+    found: dict[str, Any] = gostruct.anything(value, place)
+    return found
 
 
 SORTING = Struct("query.Sorting", {"key": gostruct.text, "order": gostruct.text})
@@ -33,6 +35,7 @@ def parse(text: bytes) -> Mapping[str, Any]:
     """`{"filter"?, "sort"?, "page"?}` with a filter whose shape is right. Raises Invalid."""
     try:
         query = QUERY(gojson.parse(text))
+        QUERY(decode_marked(text))
     except JsonError as error:
         raise Invalid(f"failed to parse JSON query body: {error}") from None
     if query.get("filter"):

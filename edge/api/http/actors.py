@@ -17,7 +17,7 @@ from edge.blocks.actors.service import ActorService, reject_reserved
 from edge.blocks.actors.state import StateOperation
 from edge.blocks.actors.timers import TimerRequest
 from edge.errors import EdgeError
-from edge.gofloat import decode
+from edge.gofloat import decode_marked
 from edge.gojson import encode
 from edge.goscanner import JsonError
 from edge.gostruct import Struct
@@ -97,7 +97,7 @@ async def transact(call: Call) -> Response:
     type_, id_ = call.params
     reject_reserved(type_)
     try:
-        value = decode(await call.body())
+        value = decode_marked(await call.body())
         requests = [] if value is None else OPERATIONS(value, "")
     except (JsonError, BodyTooLarge) as error:
         raise EdgeError(errors.MALFORMED_REQUEST, error=error) from None

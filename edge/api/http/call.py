@@ -11,7 +11,7 @@ from edge.api.http.trace import Trace
 from edge.app import App
 from edge.blocks import Blocks
 from edge.errors import EdgeError
-from edge.gofloat import decode
+from edge.gofloat import decode_marked
 from edge.goscanner import JsonError
 from edge.http1.messages import BodyTooLarge, Request, Response
 
@@ -63,7 +63,7 @@ class Call:
     async def json(self) -> Any:
         """The body's first JSON value (edge/gofloat.py). Raises MALFORMED_REQUEST."""
         try:
-            return decode(await self.body())
+            return decode_marked(await self.body())
         except (JsonError, BodyTooLarge) as error:
             raise EdgeError(errors.MALFORMED_REQUEST, error=error) from None
 

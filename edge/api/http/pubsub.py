@@ -14,7 +14,7 @@ from edge.api.http.router import Route
 from edge.blocks.pubsub import BulkEntry, BulkFailure, PublishOptions
 from edge.errors import EdgeError, ResourceInfo
 from edge.events import CLOUD_EVENT, JSON, OCTETS, content_is, is_text
-from edge.gofloat import decode
+from edge.gofloat import decode_marked
 from edge.gojson import encode, escape
 from edge.goscanner import JsonError
 from edge.gostruct import Struct, list_of
@@ -68,7 +68,7 @@ async def publish_bulk(call: Call) -> Response:
 
 async def _decoded(call: Call) -> Sequence[dict[str, Any]]:
     try:
-        value = decode(await call.body())
+        value = decode_marked(await call.body())
         found: list[dict[str, Any]] = [] if value is None else ENTRIES(value, "")
         return found
     except (JsonError, BodyTooLarge) as error:

@@ -14,7 +14,7 @@ from edge.api.http.call import Answer, Call
 from edge.api.http.router import Route
 from edge.blocks.state import Store, Wait
 from edge.errors import EdgeError
-from edge.gofloat import decode
+from edge.gofloat import decode_marked
 from edge.gojson import encode, escape, parse
 from edge.goscanner import JsonError
 from edge.gostruct import MapError, Struct
@@ -86,7 +86,7 @@ async def delete(call: Call) -> Response:
 async def save(call: Call) -> Response:
     store = _store(call)
     try:
-        value = decode(await call.body())
+        value = decode_marked(await call.body())
         requests = [] if value is None else SET_REQUESTS(value, "")
     except (JsonError, BodyTooLarge) as error:
         raise EdgeError(errors.MALFORMED_REQUEST, message=str(error)) from None

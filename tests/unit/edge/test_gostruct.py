@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import orjson
 import pytest
 
 from edge import gostruct
-from edge.gofloat import decode
+from edge.blocks import query
+from edge.errors import Invalid
+from edge.gofloat import decode, decode_marked
 from edge.goscanner import JsonError
 from edge.gostruct import MapError, Struct, from_map, list_of, printed
 
@@ -109,3 +112,40 @@ def test_a_fitting_map_is_read_in_any_case() -> None:
 )  # fmt: skip
 def test_values_are_printed_as_go_prints_them(value: object, text: str) -> None:
     assert printed(value) == text
+
+
+REQUESTS = gostruct.list_of(
+    Struct("state.SetRequest", {"key": gostruct.text, "value": gostruct.anything, "n": gostruct.integer}), "state.SetRequest"
+)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1E+309", "9" * 310])
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ('[{"value":%s}]', "number {} into Go struct field SetRequest.value of type float64"),
+        ('[{"value":{"a":[true,%s]}}]', "number {} into Go struct field SetRequest.value of type float64"),
+        ('[{"n":%s}]', "number {} into Go struct field SetRequest.n of type int"),
+        ('[{"n":[%s]}]', "array into Go struct field SetRequest.n of type int"),
+        ('[{"key":%s}]', "number into Go struct field SetRequest.key of type string"),
+        ('[{"key":{"a":%s}}]', "object into Go struct field SetRequest.key of type string"),
+        ("[%s]", "number into Go value of type state.SetRequest"),
+        ("%s", "number into Go value of type []state.SetRequest"),
+    ],
+)
+def test_a_number_that_is_no_float64_is_refused_where_it_is_read(body: str, where: str, number: str) -> None:
+    with pytest.raises(JsonError) as caught:
+        REQUESTS(decode_marked((body % number).encode()), "")
+
+    assert str(caught.value) == "json: cannot unmarshal " + where.format(number)
+
+
+def test_a_number_that_is_no_float64_is_nothing_where_it_is_not_read() -> None:
+    found = REQUESTS(decode_marked(b'[{"key":"k","value":[1.50,2],"other":{"n":1e400}}]'), "")
+
+    assert orjson.dumps(found) == b'[{"key":"k","value":[1.5,2]}]'
+
+
+def test_a_query_with_a_number_that_is_no_float64_is_refused() -> None:
+    with pytest.raises(Invalid, match="number 1e400 into Go struct field QueryFields.filter of type float64"):
+        query.parse(b'{"filter":{"EQ":{"a":1e400}}}')
