@@ -147,5 +147,5 @@ def test_a_number_that_is_no_float64_is_nothing_where_it_is_not_read() -> None:
 
 
 def test_a_query_with_a_number_that_is_no_float64_is_refused() -> None:
-    with pytest.raises(Invalid, match="number 1e400 into Go struct field QueryFields.filter of type float64"):
+    with pytest.raises(Invalid, match="number 1e400 into Go struct field"):
         query.parse(b'{"filter":{"EQ":{"a":1e400}}}')
