@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edge.rpc.pb import orchestrator_service_pb2 as service
 from tests.grpc_client import Client
 from tests.harness import Sidecar, sidecar
 
@@ -62,12 +63,35 @@ def test_workflow_that_has_not_begun_is_unknown_to_a_purge_over_http(edged: Side
     assert answer.json()["message"].endswith("instance ID: later: failed to purge workflow state: no such instance exists")
 
 
-@pytest.mark.parametrize("instance_id", ["a/b", "a\\b", "a#b", "a?b"])
+@pytest.mark.parametrize("instance_id", ["a/b", "a#b", "a?b"])
 def test_id_that_no_instance_may_have_is_refused(hub: Client, instance_id: str) -> None:
     result = hub.call("StartInstance", LATER | {"instanceId": instance_id})
 
     text = f"""job name is invalid "{instance_id}": must not contain '/', '\\', '#' or '?'"""
     assert (result.code, result.text) == ("UNKNOWN", f"failed to create workflow instance: rpc error: code = Unknown desc = {text}")
+
+
+@pytest.mark.parametrize(
+    ("instance_id", "problem"),
+    [
+        ("a\\b", """"a\\\\b": must not contain '/', '\\', '#' or '?'"""),
+        ("\0", '"\\x00": must not contain control characters'),
+        ("a" * 513, f'"{"a" * 513}": must be at most 512 characters'),
+    ],
+)
+def test_id_that_no_job_can_have_is_refused(hub: Client, instance_id: str, problem: str) -> None:
+    result = hub.call("StartInstance", LATER | {"instanceId": instance_id})
+
+    assert result.text == f"failed to create workflow instance: rpc error: code = Unknown desc = job name is invalid {problem}"
+
+
+def test_a_start_past_the_calendar_is_refused(hub: Client) -> None:
+    request = service.CreateInstanceRequest(instanceId="never", name="quick")
+    request.scheduledStartTimestamp.seconds = 253402300800  # which JSON cannot say
+
+    result = hub.raw("/TaskHubSidecarService/StartInstance", request.SerializeToString())
+
+    assert (result.code, result.text.rpartition(": ")[2]) == ("UNKNOWN", "due time format not recognized")
 
 
 def test_workflow_that_has_not_begun_can_be_purged_by_force(hub: Client) -> None:

@@ -23,6 +23,9 @@ def manager(call: Call) -> Manager:
     return found
 
 
+LAST = 253402300799  # the end of the year 9999, the last moment that a text of RFC 3339 has
+
+
 def _text(message: Any, field: str) -> str | None:
     return wire.value_of(message, field)
 
@@ -42,6 +45,9 @@ async def start_instance(call: Call, request: Any) -> Any:
     if request.HasField("parentTraceContext"):
         fields |= _trace(request.parentTraceContext)
     start = request.scheduledStartTimestamp if request.HasField("scheduledStartTimestamp") else None
+    if start is not None and start.seconds > LAST:
+        text = "rpc error: code = Unknown desc = job failed validation: due time format not recognized"
+        raise RpcError(Grpc.UNKNOWN, f"failed to create workflow instance: {text}")
     try:
         await manager(call).start(call.app.id, instance_id, request.name, start=start, **fields)
     except AlreadyActive as error:

@@ -12,9 +12,8 @@ START_TIME = "dapr.workflow.start_time"
 
 
 async def start(call: Call, request: Any) -> Any:
-    data = request.input.decode("utf-8", "replace")
     started = await call.blocks.workflow.start(
-        call.app, request.workflow_name, request.instance_id, data, dict(request.options).get(START_TIME)
+        call.app, request.workflow_name, request.instance_id, request.input, dict(request.options).get(START_TIME)
     )
     return workflow_pb2.StartWorkflowResponse(instance_id=started)
 
@@ -55,8 +54,7 @@ async def resume(call: Call, request: Any) -> Any:
 
 
 async def raise_event(call: Call, request: Any) -> Any:
-    data = request.event_data.decode("utf-8", "replace") if request.event_data else None
-    await call.blocks.workflow.raise_event(call.app, request.instance_id, request.event_name, data)
+    await call.blocks.workflow.raise_event(call.app, request.instance_id, request.event_name, request.event_data)
     return empty_pb2.Empty()
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EMPTY = b"{}"
-NO_TEXT = "string field contains invalid UTF-8"
 ORDER = Message({"instanceID": STRING, "instance_id": STRING, "workflowComponent": STRING})  # read, then overwritten by the path's
 
 
@@ -34,13 +33,7 @@ async def _body(call: Call) -> bytes:
 
 async def start(call: Call) -> Response:
     """The body is the input, as text; 202 with the id."""
-    name = call.params[1]
-    try:
-        data = (await _body(call)).decode()
-    except UnicodeDecodeError:
-        error = f"unable to start workflow: failed to start workflow: failed to marshal CreateWorkflowInstanceRequest: {NO_TEXT}"
-        raise EdgeError(errors.WORKFLOW_START, name=name, error=error) from None
-    started = await call.blocks.workflow.start(call.app, name, call.argument("instanceID"), data)
+    started = await call.blocks.workflow.start(call.app, call.params[1], call.argument("instanceID"), await _body(call))
     return answers.data(b'{"instanceID":' + encode(started) + b"}", status=202)
 
 
@@ -87,12 +80,7 @@ def _order(method: str) -> Callable[[Call], Awaitable[Response]]:
 
 async def raise_event(call: Call) -> Response:
     _, instance_id, event = call.params
-    try:
-        data = (await _body(call)).decode()
-    except UnicodeDecodeError:
-        text = f"failed to raise event {event} on workflow {instance_id}: failed to raise event: {NO_TEXT}"
-        raise EdgeError(errors.WORKFLOW_RAISE, id=instance_id, error=text) from None
-    await call.blocks.workflow.raise_event(call.app, instance_id, event, data or None)
+    await call.blocks.workflow.raise_event(call.app, instance_id, event, await _body(call))
     return answers.data(EMPTY, status=202)
 
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from edge.blocks.names import check_job
 from edge.blocks.workflow import store, turn, wire
 from edge.blocks.workflow.access import PURGE, WORKFLOW, PurgeDenied
 from edge.blocks.workflow.engine import Engine
@@ -40,20 +41,15 @@ class NotEnded(Exception):
 
 
 class BadId(Exception):
-    """The id has letters that no instance's may have."""
-
-    def __init__(self, instance_id: str) -> None:
-        text = "must not contain '/', '\\', '#' or '?'"
-        super().__init__(f'rpc error: code = Unknown desc = job name is invalid "{instance_id}": {text}')
-
-
-FORBIDDEN = "/\\#?"
+    """The id could be no part of a job's name: too long, or letters that none may have."""
 
 
 def check_id(instance_id: str) -> None:
     """Raises BadId."""
-    if any(letter in FORBIDDEN for letter in instance_id):
-        raise BadId(instance_id)
+    try:
+        check_job(instance_id)
+    except ValueError as error:
+        raise BadId(f"rpc error: code = Unknown desc = {error}") from None
 
 
 class Manager:

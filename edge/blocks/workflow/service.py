@@ -21,6 +21,7 @@ from edge.errors import Code, EdgeError
 
 LONGEST_ID = 64
 ACTIVE_WAIT = 3.0
+NO_TEXT = "string field contains invalid UTF-8"
 NAMES = ("RUNNING", "COMPLETED", "CONTINUED_AS_NEW", "FAILED", "CANCELED", "TERMINATED", "PENDING", "SUSPENDED", "UNKNOWN")
 
 
@@ -55,8 +56,8 @@ class WorkflowService:
         """Somebody used workflows already."""
         return self._made is not None
 
-    async def start(self, app: App, name: str, instance_id: str | None, data: str | None, start: str | None = None) -> str:
-        """Store a new instance and answer its id. start: RFC 3339. Raises EdgeError."""
+    async def start(self, app: App, name: str, instance_id: str | None, data: bytes, start: str | None = None) -> str:
+        """Store a new instance and answer its id. data: the input, UTF-8. start: RFC 3339. Raises EdgeError."""
         if not name:
             raise EdgeError(errors.WORKFLOW_NAME_MISSING)
         instance_id = instance_id or str(uuid.uuid4())
@@ -65,8 +66,10 @@ class WorkflowService:
         if not all(c.isalnum() or c in "_-" for c in instance_id):
             raise EdgeError(errors.WORKFLOW_ID_INVALID, id=instance_id)
         try:
-            fields = {"input": _text(data)} if data is not None else {}
-            return await self.manager.start(app.id, instance_id, name, start=_stamp(start, name), **fields)
+            return await self.manager.start(app.id, instance_id, name, start=_stamp(start, name), input=_text(data.decode()))
+        except UnicodeDecodeError:
+            text = f"unable to start workflow: failed to start workflow: failed to marshal CreateWorkflowInstanceRequest: {NO_TEXT}"
+            raise EdgeError(errors.WORKFLOW_START, name=name, error=text) from None
         except AlreadyActive as error:
             await asyncio.sleep(ACTIVE_WAIT)
             text = f"unable to start workflow: failed to start workflow: rpc error: code = AlreadyExists desc = {error}"
@@ -109,14 +112,21 @@ class WorkflowService:
         with _Worded(errors.WORKFLOW_RESUME, instance_id, f"failed to resume workflow {instance_id}: failed to resume workflow"):
             await self.manager.resume(app.id, instance_id, None, wait=False)
 
-    async def raise_event(self, app: App, instance_id: str, event: str, data: str | None) -> None:
-        """Hand it an event."""
+    async def raise_event(self, app: App, instance_id: str, event: str, data: bytes) -> None:
+        """Hand it an event. data: UTF-8, b"" = none."""
         _need(instance_id)
         if not event:
             raise EdgeError(errors.WORKFLOW_EVENT_MISSING)
         text = f"failed to raise event {event} on workflow {instance_id}: failed to raise event"
         with _Worded(errors.WORKFLOW_RAISE, instance_id, text):
-            await self.manager.raise_event(app.id, instance_id, event, data)
+            await self.manager.raise_event(app.id, instance_id, event, _decoded(data, instance_id, text))
+
+
+def _decoded(data: bytes, instance_id: str, text: str) -> str | None:
+    try:
+        return data.decode() or None
+    except UnicodeDecodeError:
+        raise EdgeError(errors.WORKFLOW_RAISE, id=instance_id, error=f"{text}: {NO_TEXT}") from None
 
 
 class _Worded:
