@@ -236,7 +236,7 @@ class InvokeRequest:
 
     body: all bytes, or a stream when the caller sent it chunked or long; length: of such a stream, where it is known.
     grpc: the headers are gRPC metadata, and method may be NONE, or "" where the caller gave no HTTP extension. type_url: of the Any that a
-    gRPC caller sent. traced: the app is told of a trace context even where there is none.
+    gRPC caller sent. traced: the app is told of a trace context even where there is none. missing: a gRPC caller sent no message at all.
     """
 
     method: str
@@ -249,6 +249,7 @@ class InvokeRequest:
     type_url: str = ""
     length: int | None = None
     traced: bool = True
+    missing: bool = False
 
 
 @dataclass(slots=True)

@@ -173,6 +173,8 @@ class GrpcChannel:
         """OnInvoke."""
         if self.app.health_check is not None and not self.app.healthy:
             raise AppUnavailable(UNHEALTHY)
+        if request.missing:
+            raise AppUnavailable("message is nil")
         message = _invoke_message(request, await self._whole(request.body))
         fields = invoke_fields(request, self._token)
         if self._slots is None:

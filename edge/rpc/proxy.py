@@ -85,6 +85,7 @@ class _Passing:
 
     def __init__(self, call: StreamCall, *, replays: bool = False) -> None:
         self._call, self._replays = call, replays
+        self._own = tuple(call.initial)
         self._kept: bytes | None = None
         self._complete = False
         self.begun = self.spent = False
@@ -96,7 +97,7 @@ class _Passing:
             await self._down(reply)
         except RpcError as error:
             if not self.begun:
-                self._call.initial = _passed(error.headers)
+                self._call.initial = self._head(error.headers)
             raise
         except Refused:
             raise RpcError(Grpc.UNAVAILABLE, DRAINING) from None
@@ -122,7 +123,7 @@ class _Passing:
             reply.half_close()
 
     async def _down(self, reply: Passage) -> None:
-        head = _passed(await reply.head())
+        head = self._head(await reply.head())
         if not reply.over:
             self._start(head)
         async for message in reply:
@@ -131,12 +132,12 @@ class _Passing:
         self._call.initial = head if not self.begun else self._call.initial
         self._call.trailing = reply.trailers
 
+    def _head(self, fields: Sequence[Field]) -> list[Field]:
+        """What this server says itself, and what the other one said."""
+        return [*self._own, *(field for field in fields if field[0] not in OWN and field not in self._own)]
+
     def _start(self, head: Sequence[Field]) -> None:
         if not self.begun:
             self.begun = True
             self._call.initial = head
             self._call.start_answer()
-
-
-def _passed(fields: Sequence[Field]) -> list[Field]:
-    return [field for field in fields if field[0] not in OWN]

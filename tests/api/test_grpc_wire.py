@@ -192,6 +192,11 @@ def test_all_kinds_of_calls_are_passed_on_to_the_own_app(tmp_path: Path) -> None
             unary = client.raw("/own.Service/Unary", b"abc", metadata)
             failed = client.raw("/own.Service/Unary", b"fail", metadata)
             missing = client.raw("/own.Service/Nothing", b"", metadata)
+            with_baggage = [
+                client.raw("/own.Service/Unary", sent, (*metadata, ("baggage", "a=b, c=d"))).initial.get("baggage")
+                for sent in (b"abc", b"fail")
+            ]
+            no_message = client.call("InvokeService", {"id": "test"}, metadata)
             many = list(client.channel.unary_stream("/own.Service/Server")(b"200", metadata=metadata))
             joined = client.channel.stream_unary("/own.Service/Client")(iter((b"a", b"b" * 100_000, b"c")), metadata=metadata)
             talk = [each for each in client.channel.stream_stream("/own.Service/Both")(iter((b"x", b"", b"y")), metadata=metadata)]
@@ -199,6 +204,8 @@ def test_all_kinds_of_calls_are_passed_on_to_the_own_app(tmp_path: Path) -> None
     assert (unary.message, unary.initial["x-first"], unary.initial["x-bin"], unary.trailing) == (b"cba", "1", b"\x00\xff", {"x-last": "2"})
     assert (failed.code, failed.text, failed.trailing["x-last"]) == ("FAILED_PRECONDITION", "göne", "2")
     assert missing.code == "UNIMPLEMENTED"
+    assert with_baggage == ["a=b,c=d"] * 2
+    assert (no_message.code, no_message.text) == ("INTERNAL", "failed to invoke, id: test, err: message is nil")
     assert many == [b"%d" % n for n in range(200)]
     assert joined == b"a+" + b"b" * 100_000 + b"+c"
     assert talk == [b"X", b"", b"Y"]

@@ -38,6 +38,7 @@ async def invoke(call: Call, request: Any) -> Any:
         message.content_type or None,
         grpc=True,
         type_url=message.data.type_url,
+        missing=not request.HasField("message"),
     )
     answer = await call.blocks.invoke.invoke(call.app, request.id, asked)
     body = await _whole(request.id, answer)
