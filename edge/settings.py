@@ -16,6 +16,7 @@ PROTOCOLS = ("http", "https", "h2c", "grpc", "grpcs")
 MODES = ("standalone", "kubernetes")
 INIT_ENDPOINTS = ("config", "subscribe")
 LOOPBACK = ("127.0.0.1",)
+GOS_LARGEST_HEAD = 1 << 20
 NEEDED_PORTS = ("dapr_http_port", "dapr_grpc_port")
 
 
@@ -122,7 +123,8 @@ def _port(values: Mapping[str, Any], key: str) -> int:
     return port
 
 
-def _size(values: Mapping[str, Any], key: str, old: str, unit: int, default: int) -> int:
+def _size(values: Mapping[str, Any], key: str, old: str, unit: int, default: int, none: int = -1) -> int:
+    """none: what no size or one below zero means."""
     if values.get(old):
         size = int(values[old]) * unit
     else:
@@ -130,7 +132,7 @@ def _size(values: Mapping[str, Any], key: str, old: str, unit: int, default: int
             size = parse_quantity(str(values[key]))
         except ValueError as error:
             raise SettingsError(f"invalid value for '{key.replace('_', '-')}' option: {error}") from None
-    return default if size == -1 else -1 if size <= 0 else size
+    return default if size == -1 else none if size <= 0 else size
 
 
 def app_settings(values: Mapping[str, Any], environ: Mapping[str, str]) -> AppSettings:
@@ -171,7 +173,7 @@ def app_settings(values: Mapping[str, Any], environ: Mapping[str, str]) -> AppSe
         unix_socket_dir=values["unix_domain_socket"],
         health_check=_health_check(values),
         max_body_bytes=_size(values, "max_body_size", "dapr_http_max_request_size", 1 << 20, 4 << 20),
-        read_buffer_bytes=_size(values, "read_buffer_size", "dapr_http_read_buffer_size", 1 << 10, 4 << 10),
+        read_buffer_bytes=_size(values, "read_buffer_size", "dapr_http_read_buffer_size", 1 << 10, 4 << 10, GOS_LARGEST_HEAD),
         allowed_origins=values["allowed_origins"],
         api_logging=values["enable_api_logging"],
         binding_options_timeout=values["app_binding_options_timeout"],

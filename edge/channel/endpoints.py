@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -102,12 +103,14 @@ class EndpointChannels:
         """target: the endpoint's name, or a URL. An endpoint's redirects are followed, a URL's are answers. Raises AppUnavailable."""
         channel = await self._channel(target, endpoint)
         answer = await channel.invoke(request)
+        from_caller = any(name == "referer" for name, _ in request.headers)
         for _ in range(MOST_REDIRECTS if endpoint is not None else 0):
             further = _redirected(channel, request, answer)
             if further is None:
                 break
             await _drop(answer)
-            url, request = further
+            url, next_ = further
+            request = next_ if from_caller else _referred(next_, channel.url(request), url)
             channel = await self._channel(url, None)
             answer = await channel.invoke(request)
         return answer
@@ -155,6 +158,15 @@ def _redirected(channel: EndpointChannel, request: InvokeRequest, answer: Invoke
     if not isinstance(request.body, bytes):
         return None
     return base, InvokeRequest(request.method, url.path.lstrip("/"), url.query, headers, request.body, request.content_type)
+
+
+def _referred(request: InvokeRequest, came_from: str, url: str) -> InvokeRequest:
+    """The request with what net/http says of a redirect's origin: nothing of https to http, no password."""
+    before = urlsplit(came_from)
+    headers = [field for field in request.headers if field[0] != "referer"]
+    if before.scheme != "https" or url.startswith("https:"):
+        headers.append(("referer", before._replace(netloc=before.netloc.rpartition("@")[2]).geturl()))
+    return replace(request, headers=headers)
 
 
 async def _drop(answer: InvokeResponse) -> None:

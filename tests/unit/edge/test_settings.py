@@ -66,6 +66,16 @@ def test_the_old_name_of_the_resources_path_counts_only_alone(tmp_path: Path) ->
     assert daemon_settings(old, [], tmp_path).resources_paths == (Path("old"),)
 
 
+@pytest.mark.parametrize(
+    ("line", "body", "head"),
+    [("", 4 << 20, 4 << 10), ("--read-buffer-size=0 --max-body-size=1e3", 1000, 1 << 20), ("--read-buffer-size=-1", 4 << 20, 4 << 10)],
+)
+def test_sizes_are_quantities_and_a_head_has_some_limit(line: str, body: int, head: int) -> None:
+    settings = app_settings(parse(["--app-id=a", *line.split()])[0], {})
+
+    assert (settings.max_body_bytes, settings.read_buffer_bytes) == (body, head)
+
+
 @pytest.mark.parametrize(("line", "text"), UNREADABLE)
 def test_a_line_that_cannot_be_read_is_refused_in_gos_words(line: str, text: str) -> None:
     with pytest.raises(UsageError) as refused:

@@ -86,6 +86,7 @@ async def test_redirects_of_an_endpoint_are_followed_without_its_secrets(tmp_pat
     assert (seen.method, seen.target, seen.body, seen.header("x-a")) == ("GET", "/far?x=1", b"", "b")
     assert (seen.header("authorization"), seen.header("x-key")) == (None, None)
     assert near.seen[0].header("x-key") == "secret"
+    assert (near.seen[0].header("referer"), seen.header("referer")) == (None, f"http://127.0.0.1:{near.port}/moved")
 
 
 @pytest.mark.parametrize(
