@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, unquote
 
+from edge.received import NO_TRACE
+
 Fields = list[tuple[str, str]]
 
 HOP_BY_HOP = frozenset(
@@ -42,6 +44,14 @@ def from_metadata(metadata: Mapping[str, str]) -> Fields:
             continue
         fields.append((canonical(lower), CONTROL.sub(" ", value)))
     return fields
+
+
+def of_event(metadata: Mapping[str, str], trace: str | None) -> Fields:
+    """What a message's metadata add to its delivery. trace: the event's own; where that is none, metadata may have one."""
+    fields = [field for field in from_metadata(metadata) if field[0] != "Pubsubname"]
+    if trace is None or trace == NO_TRACE:
+        trace = next((value for name, value in metadata.items() if value and name.lower() == "traceparent"), trace)
+    return fields if trace is None else [*fields, ("Traceparent", CONTROL.sub(" ", trace))]
 
 
 def forwarded(headers: Iterable[tuple[str, str]]) -> Fields:

@@ -17,7 +17,7 @@ from edge import gojson
 from edge.app import ActorConfig, App, AppRefused, AppUnavailable, Callback, Delivery
 from edge.channel.answers import bulk_verdicts, verdict
 from edge.channel.exchange import AGENT, BODILESS, GZIP, Body, Exchange, HttpClient, by_name
-from edge.channel.fields import Fields, forwarded, from_metadata, method_target, returned, route_target
+from edge.channel.fields import Fields, forwarded, from_metadata, method_target, of_event, returned, route_target
 from edge.channel.gzip import is_gzip, unpacking
 from edge.channel.jobs import job_body
 from edge.channel.subscribe import parse_subscriptions
@@ -39,6 +39,7 @@ from edge.model import (
 from edge.received import NO_TRACE, Received, bulk_body, bulk_entry, trace_header
 
 log = logging.getLogger("dapr.runtime.channel.http")
+ACCEPT_ENCODING = "Accept-Encoding"
 VERBS = BODILESS | {"POST", "PUT", "PATCH", "TRACE"}
 NO_EXTENSION = "rpc error: code = InvalidArgument desc = missing HTTP extension field"
 NO_VERB = "rpc error: code = InvalidArgument desc = invalid HTTP verb"
@@ -65,12 +66,13 @@ class HttpChannel:
     async def deliver(self, event: TopicEvent) -> Delivery:
         """POST one event to its route."""
         fields = [("Content-Type", CLOUD_EVENT), ("Pubsubname", event.pubsub), *self._token]
+        trace, zipping = event.traceparent or trace_header(event.event), True
         if event.message.metadata:
-            fields += from_metadata(event.message.metadata)
-        trace = event.traceparent or trace_header(event.event)
-        if trace is not None:
+            fields += of_event(event.message.metadata, trace)
+            zipping = ACCEPT_ENCODING not in dict(fields)
+        elif trace is not None:
             fields.append(("Traceparent", trace))
-        status, _, body = await self._exchange.whole("POST", self._target(event.path), fields, event.body)
+        status, _, body = await self._exchange.whole("POST", self._target(event.path), fields, event.body, zipping=zipping)
         return verdict(status, body, event)
 
     async def deliver_bulk(self, batch: BulkTopicEvent) -> dict[str, Delivery]:

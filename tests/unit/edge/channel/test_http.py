@@ -79,6 +79,25 @@ def test_event_is_posted_as_daprd_posts_it(recorded: Row) -> None:
     talk(script)
 
 
+OWN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OTHER = "00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(("own", "trace"), [(OWN, OWN), ("", OTHER), (None, OTHER)])
+def test_metadata_add_headers_but_replace_no_own_ones(own: str | None, trace: str) -> None:
+    event = {} if own is None else {"traceparent": own}
+    metadata = {"traceParent": OTHER, "pubsubName": "another", "Accept-Encoding": "br"}
+    message = Message("t", b"{}", metadata)
+
+    async def script(channel: HttpChannel, server: ScriptedApp) -> None:
+        await channel.deliver(TopicEvent("hub", "t", "/t", b"{}", event, message))
+        named = [(name.lower(), value) for name, value in server.seen[0].headers]
+        found = [field for field in named if field[0] in ("traceparent", "pubsubname", "accept-encoding")]
+        assert sorted(found) == [("accept-encoding", "br"), ("pubsubname", "hub"), ("traceparent", trace)]
+
+    talk(script)
+
+
 ANSWERS = [r for r in rows("app-http", "answers/A1") if isinstance(r.get("answer"), dict | str)]
 
 
