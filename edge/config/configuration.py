@@ -130,11 +130,11 @@ class AppPolicy:
 
 @record
 class AccessControl:
-    """Who may invoke the app. default_action "" = deny if there are policies."""
+    """Who may invoke the app. default_action: "" denies (but not beside `policies: []`), absent it allows. policies: None = absent."""
 
     default_action: str = "allow"
     trust_domain: str = "public"
-    policies: tuple[AppPolicy, ...] = ()
+    policies: tuple[AppPolicy, ...] | None = None
 
 
 @record

@@ -78,12 +78,14 @@ class AccessList:
     def __init__(self, spec: AccessControl, *, http: bool) -> None:
         """Raises AccessError."""
         self._http = http
+        policies = spec.policies or ()
         self._default = spec.default_action.lower()
         if not self._default:
-            self._default = DENY if spec.policies else ALLOW
+            unsaid = spec.policies is None and not spec.trust_domain
+            self._default = ALLOW if unsaid or spec.policies == () else DENY
         self._policies: dict[tuple[str, str], tuple[AppPolicy, _Node]] = {}
-        _check(spec.policies)
-        for policy in spec.policies:
+        _check(policies)
+        for policy in policies:
             root = _Node("/")
             for operation in policy.operations:
                 root.put(_segments(operation.name, lower=http), operation)

@@ -17,7 +17,7 @@ OPERATIONS = (
 POLICIES = (AppPolicy("kitchen", "deny", "public", "default", OPERATIONS),)
 
 
-def rules(default: str = "allow", policies: tuple[AppPolicy, ...] = POLICIES, *, http: bool = True) -> AccessList:
+def rules(default: str = "allow", policies: tuple[AppPolicy, ...] | None = POLICIES, *, http: bool = True) -> AccessList:
     return AccessList(AccessControl(default, "public", policies), http=http)
 
 
@@ -55,6 +55,8 @@ def test_callers_without_a_policy_get_the_default(caller: Identity | None) -> No
 def test_without_a_default_policies_mean_deny() -> None:
     assert rules("").denied(None, "jam", "GET") is not None
     assert rules("", ()).open
+    assert rules("", None).denied(None, "jam", "GET") is not None
+    assert AccessList(AccessControl("", ""), http=True).open
 
 
 def test_grpc_methods_have_no_verb_and_their_case_counts() -> None:
