@@ -121,7 +121,9 @@ class Attendance:
     async def turned(self, app: App, healthy: bool) -> None:
         """The app came up, went away or came back."""
         if healthy:
-            actors = self.actors() if self._actors is not None or self._configs.get(app.id, {}).get("entities") else None
+            config = self._configs.get(app.id, {})
+            hosts = any(key.lower() == "entities" and value for key, value in config.items())
+            actors = self.actors() if self._actors is not None or hosts else None
             jobs = self.jobs() if self._jobs is not None or self._keeper is not None or self._scheduler.pending() else None
             self._present[app.id] = app
             if jobs is not None:

@@ -12,6 +12,11 @@ from edge.record import record
 
 log = logging.getLogger("dapr.runtime.actor.config")
 DISSEMINATION = 30.0
+NAMES = (
+    *("entities", "actorIdleTimeout", "drainOngoingCallTimeout", "drainRebalancedActors", "reentrancy", "enabled", "maxStackDepth"),
+    *("remindersStoragePartitions", "entitiesConfig"),
+)
+KEYS = {name.lower(): name for name in NAMES}
 
 
 @record
@@ -34,11 +39,13 @@ def parse(raw: Mapping[str, Any]) -> dict[str, TypeConfig]:
 
     Source: Dapr pkg/actors/actors.go RegisterHosted, pkg/actors/api/config.go @1.18.3; an unreadable duration there ends the registration.
     """
+    raw = _spelled(raw)
     common = _settings(raw, TypeConfig())
     types = {name: common for name in _names(raw)}
     for entry in raw.get("entitiesConfig") or ():
         if not isinstance(entry, dict):
             continue
+        entry = _spelled(entry)
         own = _settings(entry, replace(common, idle_timeout=3600.0, reentrant=False, max_depth=32))
         for name in _names(entry):
             if name in types:
@@ -50,6 +57,11 @@ def parse(raw: Mapping[str, Any]) -> dict[str, TypeConfig]:
     return types
 
 
+def _spelled(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys in any case are Go's."""
+    return {KEYS.get(key.lower(), key): value for key, value in raw.items()}
+
+
 def _names(raw: Mapping[str, Any]) -> list[str]:
     names = raw.get("entities")
     return [name for name in names if isinstance(name, str) and name] if isinstance(names, list) else []
@@ -57,7 +69,7 @@ def _names(raw: Mapping[str, Any]) -> list[str]:
 
 def _settings(raw: Mapping[str, Any], base: TypeConfig) -> TypeConfig:
     reentrancy = raw.get("reentrancy")
-    reentrancy = reentrancy if isinstance(reentrancy, dict) else {}
+    reentrancy = _spelled(reentrancy) if isinstance(reentrancy, dict) else {}
     depth = reentrancy.get("maxStackDepth")
     drain = raw.get("drainRebalancedActors")
     return TypeConfig(
@@ -65,7 +77,7 @@ def _settings(raw: Mapping[str, Any], base: TypeConfig) -> TypeConfig:
         drain_timeout=min(_duration(raw, "drainOngoingCallTimeout", base.drain_timeout), DISSEMINATION * 0.8),
         drain=drain if isinstance(drain, bool) else base.drain,
         reentrant=bool(reentrancy["enabled"]) if "enabled" in reentrancy else base.reentrant,
-        max_depth=depth if isinstance(depth, int) and depth > 0 else base.max_depth,
+        max_depth=max(depth, 1) if isinstance(depth, int) else base.max_depth,
     )
 
 
