@@ -33,6 +33,7 @@ VERSIONS = {
     "Resiliency": (),
 }
 LAST_COUNTS = ("Subscription", "HTTPEndpoint")
+NAMELESS = frozenset({"Resiliency", "Subscription"})  # what nothing refers to may do without a name, as in daprd
 SILENT_KINDS = ("Configuration", "")
 
 
@@ -103,7 +104,8 @@ def _add(found: _Found, document: Document) -> list[Problem]:
         wanted = " or ".join(VERSIONS[document.kind])
         about = f'{document.kind} {document.name}: apiVersion "{document.api_version}" is not {wanted}; the resource is skipped'
         return [Problem(about, fatal=False, where=document.where(), lost=True)]
-    if (name := document.name) in ("", ".", "..") or "/" in name or "%" in name:
+    name = document.name
+    if name in (".", "..") or "/" in name or "%" in name or (not name and document.kind not in NAMELESS):
         raise Unreadable(f'metadata.name "{name}" must be one path segment without / and %', document.line)
     match document.kind:
         case "Component":

@@ -160,6 +160,16 @@ def test_references_to_nothing_are_warnings(tmp_path: Path) -> None:
     ]
 
 
+def test_subscriptions_and_resiliency_need_no_name_but_components_do(tmp_path: Path) -> None:
+    subscription = "apiVersion: dapr.io/v1alpha1\nkind: Subscription\nspec: {pubsubname: b, topic: t, route: /r}\n---\n"
+    resiliency = "apiVersion: dapr.io/v1alpha1\nkind: Resiliency\nspec: {policies: {timeouts: {brief: 1s}}}\n---\n"
+
+    plan = plan_of(tmp_path, component("b", "pubsub.in-memory"), subscription, resiliency)
+
+    assert [each.subscription.topic for each in plan.subscriptions] == ["t"] and not plan.problems
+    assert any("must be one path segment" in problem.message for problem in plan_of(tmp_path, component("''")).problems)
+
+
 def test_subscriptions_of_both_versions_become_rules(tmp_path: Path) -> None:
     old = "apiVersion: dapr.io/v1alpha1\nkind: Subscription\nmetadata: {name: a}\nspec: {pubsubname: b, topic: t, route: /r}\n---\n"
     new = """apiVersion: dapr.io/v2alpha1
