@@ -24,6 +24,8 @@ HEAVY = {
     "edge.blocks.workflow.engine", "edge.blocks.actors.service", "edge.blocks.jobs",
     "opentelemetry", "edge.telemetry.spans", "edge.telemetry.export",
 }  # fmt: skip
+if sys.version_info >= (3, 12):
+    HEAVY.discard("inspect")  # typing brings it for isinstance() with a protocol
 GRPC = {"edge.api.grpc.server", "edge.rpc.connection", "google.protobuf", "hpack"}
 
 
