@@ -140,7 +140,7 @@ class Store:
         return None if row is None else StateItem(key, _bytes(row[0], row[1]), row[2], _expiry(row[3]))
 
     async def get_many(self, keys: Sequence[str]) -> list[BulkItem]:
-        """Found keys first, in the table's order; then one item for each missing one; as many as were asked for, as daprd gives."""
+        """Found keys first, in the table's order, each once; then one item for each missing one."""
         found: dict[str, BulkItem] = {}
         for start in range(0, len(keys), MOST_KEYS):
             part = keys[start : start + MOST_KEYS]
@@ -148,8 +148,7 @@ class Store:
             sql = f"SELECT key, value, is_binary, etag, expiration_time FROM {self.metadata.table_name} WHERE key IN ({marks}) AND {LIVE}"
             for key, value, binary, etag, expires in await self._database.read(sql, *part):
                 found[key] = _bulk_item(key, value, binary, etag, expires)
-        items = [*found.values(), *(BulkItem(key) for key in keys if key not in found)]
-        return [*items, *[BulkItem("")] * (len(keys) - len(items))]
+        return [*found.values(), *(BulkItem(key) for key in keys if key not in found)]
 
     async def keys_like(self, pattern: str, limit: int, token: str) -> tuple[list[str], str]:
         """Keys that match an SQL LIKE pattern; the token is a row number."""

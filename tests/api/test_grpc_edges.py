@@ -89,6 +89,16 @@ def test_what_is_no_json_value_is_refused(client: Client, value: bytes, why: str
     assert (refused.code, refused.text) == ("UNKNOWN", why)
 
 
+def test_a_key_asked_for_twice_is_answered_as_over_each_face(client: Client, edged: Sidecar) -> None:
+    client.call("SaveState", storeName="bin", states=[{"key": "twice", "value": text(b"1")}])
+
+    found = client.call("GetBulkState", storeName="bin", keys=["twice", "twice", "never"]).message["items"]
+    over_http = edged.call("POST", "/v1.0/state/bin/bulk", b'{"keys": ["twice", "twice", "never"]}').json()
+
+    assert [item["key"] for item in found] == ["twice", "never"]
+    assert [item["key"] for item in over_http] == ["twice", "never", ""]
+
+
 def test_an_encrypted_store_keeps_saved_json_as_it_is(client: Client) -> None:
     kept, refused = (
         client.call("SaveState", storeName="sealed", states=[{"key": "j", "value": text(value), "metadata": AS_JSON}])

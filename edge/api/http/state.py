@@ -127,6 +127,7 @@ async def get_many(call: Call) -> Response:
     if not keys:
         return answers.data(b"[]\n")
     items = await store.get_many(keys, request.get("parallelism", 0))
+    items += [BulkItem("")] * (len(keys) - len(items))  # as daprd: as many as were asked for
     try:
         return answers.data(b"[" + b",".join([_bulk_item(item) for item in items]) + b"]\n")
     except JsonError:
