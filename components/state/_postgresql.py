@@ -122,11 +122,10 @@ class PostgresStore:
         return None if row is None else StateItem(key, self.decode(row), str(row["etag"]), _expiry(row["expires"]))
 
     async def get_many(self, keys: Sequence[str]) -> list[BulkItem]:
-        """Found keys first, in the table's order; then one item for each missing one; a nameless one for each repeated key, as daprd."""
+        """Found keys first, in the table's order; each once; then one item for each missing one."""
         rows = await self._pool.run(lambda connection: connection.fetch(self._get_many, list(keys)))
         found = {row["key"]: self.bulk_item(row) for row in rows}
-        items = [*found.values(), *(BulkItem(key) for key in keys if key not in found)]
-        return items + [BulkItem("")] * (len(keys) - len(items))
+        return [*found.values(), *(BulkItem(key) for key in keys if key not in found)]
 
     def bulk_item(self, row: Any) -> BulkItem:
         try:

@@ -212,6 +212,7 @@ class Suite:
             values = {item.key: item.data for item in found}
             assert all(values[one.key(name)] == json.dumps(name).encode() for name in names[::2])
             assert all(values[one.key(name)] is None for name in names[1::2])
+            assert all(item.key for item in await store.get_many([one.key("b0")] * 2))
 
     async def bulk_set_fails_each_item_alone(self, one: Candidate) -> None:
         async with one.open() as store:
