@@ -5,6 +5,7 @@ A host is where actors of a type run: an app's HTTP port, an app's stream, or an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -21,7 +22,7 @@ REENTRANCY_HEADER = "dapr-reentrancy-id"
 class ActorCall:
     """A method call. headers: the caller's, lower-case names in order. query: without `?`. method: unescaped, may hold slashes.
 
-    reentrancy: the id of the stack of calls, "" = none.
+    reentrancy: the id of the stack of calls, "" = none. spelling: of header names that a gRPC caller gave, by lower-case name.
     """
 
     type: str
@@ -32,6 +33,7 @@ class ActorCall:
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str | None = None
     reentrancy: str = ""
+    spelling: Mapping[str, str] | None = None
 
     def within(self, reentrancy: str) -> ActorCall:
         """The same call as part of that stack."""

@@ -123,8 +123,9 @@ class ActorStream:
 def _metadata(call: ActorCall) -> dict[str, str]:
     """The headers, one value each, spelled as Go does."""
     found: dict[str, str] = {}
+    spelling = call.spelling or {}
     for name, value in call.headers:
-        found.setdefault(name if name in LOWER else canonical(name), value)
+        found.setdefault(spelling.get(name) or (name if name in LOWER else canonical(name)), value)
     if call.content_type is not None:
         found["Content-Type"] = call.content_type
     if call.reentrancy:

@@ -23,6 +23,7 @@ from edge.rpc.pb import actors_pb2, empty_pb2
 
 FIRST = "first message must be SubscribeActorEventsRequestInitialAlpha1"
 HTTP = ("http", "https", "h2c")
+API_CALL = {"dapr-api-call": "Dapr-API-Call"}  # as daprd spells it for gRPC callers
 
 
 def _actors(call: Call) -> ActorService:
@@ -38,13 +39,13 @@ def _data(data: bytes) -> bytes | None:
 # --- methods, state
 async def invoke(call: Call, request: Any) -> Any:
     headers = {name.lower(): value for name, value in request.metadata.items()}
+    spelling = {name.lower(): name for name in request.metadata if name.lower() != REENTRANCY_HEADER} | API_CALL
     for name in ("traceparent", "tracestate"):
         if value := getattr(call, name):
             headers.setdefault(name, value)
     reentrancy = headers.get(REENTRANCY_HEADER, "")
-    actor_call = ActorCall(
-        request.actor_type, request.actor_id, request.method, request.data, headers=tuple(headers.items()), reentrancy=reentrancy
-    )
+    names = (request.actor_type, request.actor_id, request.method)
+    actor_call = ActorCall(*names, request.data, headers=tuple(headers.items()), reentrancy=reentrancy, spelling=spelling)
     answer = await _actors(call).invoke(call.app, actor_call)
     return actors_pb2.InvokeActorResponse(data=answer.body if isinstance(answer.body, bytes) else b"")
 
