@@ -105,7 +105,7 @@ def test_an_app_that_leaves_gets_its_actors_deactivated_after_their_turns(tmp_pa
     async def scenario(rig: Rig) -> None:
         async def act(call: ActorCall) -> InvokeResponse:
             await asyncio.sleep(0.03)
-            rig.troupe.log.append("end of turn")
+            rig.troupe.log.append(f"end of turn {call.id}")
             return InvokeResponse(200, body=b"")
 
         rig.troupe.act = act
@@ -116,7 +116,8 @@ def test_an_app_that_leaves_gets_its_actors_deactivated_after_their_turns(tmp_pa
 
     rig = play(tmp_path, scenario)
 
-    assert rig.troupe.log[2:] == ["end of turn", "end of turn", "deactivate Lamp/a", "deactivate Lamp/b"]
+    for id_ in ("a", "b"):
+        assert [line for line in rig.troupe.log[2:] if line.endswith(id_)] == [f"end of turn {id_}", f"deactivate Lamp/{id_}"]
 
 
 # --- methods
