@@ -103,6 +103,7 @@ class EndpointChannels:
         """target: the endpoint's name, or a URL. An endpoint's redirects are followed, a URL's are answers. Raises AppUnavailable."""
         channel = await self._channel(target, endpoint)
         answer = await channel.invoke(request)
+        home = f"{channel.server.scheme}://{channel.server.netloc}"
         from_caller = any(name == "referer" for name, _ in request.headers)
         for _ in range(MOST_REDIRECTS if endpoint is not None else 0):
             further = _redirected(channel, request, answer)
@@ -111,7 +112,7 @@ class EndpointChannels:
             await _drop(answer)
             url, next_ = further
             request = next_ if from_caller else _referred(next_, channel.url(request), url)
-            channel = await self._channel(url, None)
+            channel = await (self._channel(f"{target} {home}", endpoint, root=True) if url == home else self._channel(url, None))
             answer = await channel.invoke(request)
         return answer
 
@@ -121,23 +122,26 @@ class EndpointChannels:
             await channel.close()
         self._channels.clear()
 
-    async def _channel(self, name: str, endpoint: HttpEndpoint | None) -> EndpointChannel:
+    async def _channel(self, name: str, endpoint: HttpEndpoint | None, *, root: bool = False) -> EndpointChannel:
+        """root: without the path of the base URL."""
         async with self._opening:
             found = self._channels.get(name)
             if found is None:
-                found = self._channels[name] = await self._open(name, endpoint)
+                found = self._channels[name] = await self._open(name, endpoint, root=root)
                 while len(self._channels) > MOST_SERVERS:
                     await self._channels.popitem(last=False)[1].close()
             self._channels.move_to_end(name)
             return found
 
-    async def _open(self, name: str, endpoint: HttpEndpoint | None) -> EndpointChannel:
+    async def _open(self, name: str, endpoint: HttpEndpoint | None, *, root: bool) -> EndpointChannel:
         server = Server.parse(name if endpoint is None else endpoint.base_url)
+        if root:
+            server = replace(server, prefix="")
         fixed: Fields = []
         pem: Mapping[str, str] = {}
         if endpoint is not None:
             texts = await self._resolve(endpoint, endpoint.headers)
-            fixed = [(canonical(header), value) for header, value in texts.items()]
+            fixed = [(canonical(header), value) for header, value in texts.items() if header.lower() != "host"]
             pem = await self._resolve(endpoint, endpoint.tls)
         tls = await asyncio.to_thread(_context, name, pem) if server.scheme == "https" else None
         return EndpointChannel(server, fixed, tls)

@@ -89,6 +89,20 @@ async def test_redirects_of_an_endpoint_are_followed_without_its_secrets(tmp_pat
     assert (near.seen[0].header("referer"), seen.header("referer")) == (None, f"http://127.0.0.1:{near.port}/moved")
 
 
+async def test_a_redirect_to_the_same_server_keeps_the_endpoints_headers() -> None:
+    async with ScriptedApp({"/there": Answer(200, b"there")}) as near:
+        near.answers["/base/moved"] = Answer(302, headers=(("Location", "/there"),))
+        channels = EndpointChannels(texts)
+        one = endpoint(f"http://127.0.0.1:{near.port}/base", headers=(Entry("x-key", "secret"), Entry("Host", "elsewhere")))
+
+        answer = await channels.invoke("outside", one, InvokeRequest("GET", "moved"))
+        await channels.close()
+
+    assert answer.body == b"there"
+    assert [seen.header("x-key") for seen in near.seen] == ["secret", "secret"]
+    assert {seen.header("host") for seen in near.seen} == {f"127.0.0.1:{near.port}"}
+
+
 @pytest.mark.parametrize(
     ("url", "server"),
     [
