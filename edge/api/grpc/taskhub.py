@@ -118,7 +118,7 @@ async def terminate(call: Call, request: Any) -> Any:
 
 async def suspend(call: Call, request: Any) -> Any:
     try:
-        await manager(call).suspend(call.app.id, request.instanceId, _text(request, "reason"), wait=True)
+        await manager(call).suspend(call.app.id, request.instanceId, _text(request, "reason") or None, wait=True)
     except NoSuchInstance as error:
         raise RpcError(Grpc.UNKNOWN, str(error)) from error
     return service.SuspendResponse()
@@ -126,7 +126,7 @@ async def suspend(call: Call, request: Any) -> Any:
 
 async def resume(call: Call, request: Any) -> Any:
     try:
-        await manager(call).resume(call.app.id, request.instanceId, _text(request, "reason"), wait=True)
+        await manager(call).resume(call.app.id, request.instanceId, _text(request, "reason") or None, wait=True)
     except NoSuchInstance as error:
         raise RpcError(Grpc.UNKNOWN, str(error)) from error
     return service.ResumeResponse()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from edge.actor import ActorHost
 from edge.app import App
-from edge.blocks.actors import config
+from edge.blocks.actors.config import TypeConfig
 from edge.blocks.actors.placement import Placement
 from edge.blocks.actors.reminders import Reminders
 from edge.blocks.actors.table import ActorType
@@ -29,21 +28,22 @@ class Hosting:
         self._known: dict[str, asyncio.Event] = {}
         self._firing: dict[tuple[str, str], tuple[set[str], Detach]] = {}
 
-    async def register(self, app: App, host: ActorHost | None, raw: Mapping[str, Any]) -> None:
-        """The app hosts what `raw` says through `host`; None: nothing, but for what a stream of its hosts."""
+    async def register(self, app: App, host: ActorHost | None, wanted: Mapping[str, TypeConfig]) -> None:
+        """The app hosts these types through `host`; None: nothing, but for what a stream of its hosts."""
         await self._placement.member(app)
         if host is None:
             self._event(app).set()
             return
-        wanted = config.parse(raw)
         hosted = self._types.setdefault(app.id, {})
+        for kind in hosted.values():
+            kind.host = host
         for name in [name for name in hosted if name not in wanted]:
             await self._withdraw(app, name, None)
         if wanted:
             log.info("Registering hosted actors: [%s]", " ".join(wanted))
         for name, settings in wanted.items():
-            if (kind := hosted.get(name)) is not None:
-                kind.host, kind.config = host, settings
+            if name in hosted:
+                hosted[name].config = settings
                 continue
             kind = hosted[name] = ActorType(app, name, settings, host, self._tasks)
             await self._placement.add(kind)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from edge.actor import CANCELLED, ActorCall, ActorFailed, ActorHost, ActorTick, HostGone
 from edge.app import App, AppUnavailable
+from edge.blocks.actors import config
 from edge.blocks.actors.guarded import TimedHost, before_turn
 from edge.blocks.actors.hosting import Hosting
 from edge.blocks.actors.placement import Place, Placement
@@ -75,32 +76,40 @@ class ActorService:
         self._timers = Timers(tasks, clock, self._tick_timer)
         self._reminders = Reminders(series, clock, self._remind)
         self._hosting = Hosting(tasks, self._placement, self._reminders)
-        self._streams: dict[str, list[tuple[ActorHost, Mapping[str, Any]]]] = {}
+        self._streams: dict[str, list[tuple[ActorHost, Mapping[str, config.TypeConfig]]]] = {}
         self._closed = False
 
     # --- hosts
     async def register(self, app: App, host: ActorHost | None, raw: Mapping[str, Any]) -> None:
         """The app is there and hosts what `raw` says (`GET /dapr/config`), possibly nothing; replaces what it hosted before."""
-        await self._hosting.register(app, None if host is None else TimedHost(host, self._policies.of(app)), raw)
+        await self._register(app, host, config.parse(raw))
+
+    async def _register(self, app: App, host: ActorHost | None, types: Mapping[str, config.TypeConfig]) -> None:
+        await self._hosting.register(app, None if host is None else TimedHost(host, self._policies.of(app)), types)
 
     async def unregister(self, app: App, patience: float | None = None) -> None:
         """The app is gone or unhealthy: its actors are deactivated, reminders and calls wait. patience: seconds for running turns."""
         await self._hosting.unregister(app, patience)
 
     async def connect(self, app: App, host: ActorHost, raw: Mapping[str, Any]) -> None:
-        """The app opened a stream: it gets all calls from now on, also those of an earlier stream's types."""
-        self._streams.setdefault(app.id, []).append((host, raw))
-        await self.register(app, host, raw)
+        """The app opened a stream, maybe one of several: it gets all calls from now on, also those of an earlier stream's types."""
+        self._streams.setdefault(app.id, []).append((host, config.parse(raw)))
+        await self._register_streams(app)
 
     async def disconnect(self, app: App, host: ActorHost) -> None:
-        """A stream ended: the newest of those that are left takes over; with the last one the types go."""
+        """A stream ended: the newest of those that are left takes over; types that no other stream names go."""
         streams = self._streams.get(app.id, [])
-        newest = bool(streams) and streams[-1][0] is host
         streams[:] = [stream for stream in streams if stream[0] is not host]
-        if newest and streams:
-            await self.register(app, *streams[-1])
-        elif newest:
+        if streams:
+            await self._register_streams(app)
+        else:
             await self._hosting.unregister(app, 0.0)
+
+    async def _register_streams(self, app: App) -> None:
+        """What all open streams name is hosted by the newest; of two settings of a type the later ones hold."""
+        streams = self._streams[app.id]
+        types = {name: settings for _, named in streams for name, settings in named.items()}
+        await self._register(app, streams[-1][0], types)
 
     async def close(self, patience: float | None = None) -> None:
         """Deactivate all actors of all apps; further calls are refused."""
