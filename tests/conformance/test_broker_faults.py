@@ -180,6 +180,48 @@ async def test_what_nobody_acknowledged_comes_again(broker: Any, tmp_path: Path)
         await until(lambda: sink.payloads == [b"x"], 15)
 
 
+@pytest.mark.parametrize("broker", BROKERS[2:3], indirect=True)
+async def test_persistent_messages_outlive_the_broker(broker: RabbitBroker, tmp_path: Path) -> None:
+    from edge.model import Message
+
+    await broker.start()
+    raw = broker.raw | {"deliveryMode": "2"}
+    async with opened(broker.type, tmp_path, raw) as pubsub:
+        await pubsub.subscribe("t", Sink(), {}, "app")  # its queue stays
+    async with opened(broker.type, tmp_path, raw) as pubsub:
+        for number in range(5):
+            await asyncio.wait_for(pubsub.publish(Message("t", b"%d" % number, id=str(number))), 10)
+    await broker.kill()
+    await broker.start()
+    async with opened(broker.type, tmp_path, raw) as pubsub:
+        sink = Sink()
+        await pubsub.subscribe("t", sink, {}, "app")
+        await until(lambda: len(sink.payloads) == 5, 15)
+        assert sink.payloads == [b"%d" % number for number in range(5)]
+
+
+@pytest.mark.skipif(NATS is None, reason="nats-server is not installed")
+async def test_where_one_acknowledgement_is_for_all_before_there_is_one_delivery_at_a_time(tmp_path: Path) -> None:
+    from edge.model import Message
+
+    broker = NatsBroker(tmp_path / "broker")
+    try:
+        await broker.start()
+        async with opened(broker.type, tmp_path, broker.raw | {"ackPolicy": "all"}) as pubsub:
+            stuck = Sink()
+            stuck.gate.clear()
+            await pubsub.subscribe("t", stuck, {}, "app")
+            for number in range(3):
+                await pubsub.publish(Message("t", b"%d" % number, id=str(number)))
+            await until(lambda: stuck.attempts >= 1)
+            await asyncio.sleep(0.5)
+            assert stuck.attempts == 1
+            stuck.gate.set()
+            await until(lambda: stuck.payloads == [b"0", b"1", b"2"])
+    finally:
+        broker.server.stop(signal.SIGKILL)
+
+
 @pytest.mark.skipif(NATS is None, reason="nats-server is not installed")
 async def test_what_no_stream_takes_is_no_success(tmp_path: Path) -> None:
     from edge.errors import ComponentError
