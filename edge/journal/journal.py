@@ -30,6 +30,8 @@ FLUSH_AFTER, FLUSH_AFTER_APP = 0.1, 0.05
 FLUSH_AGAIN = 1.0
 MOST_REMOVALS, MOST_REMOVALS_APP = 512, 48
 """So many deliveries at most, and those of so many seconds, are repeated after a crash. To an app fewer: a repetition is work for it."""
+MOST_UNWRITTEN = 4 * MOST_REMOVALS
+"""Ends that the writer has before it: where it falls behind, no more of a backlog is taken."""
 EXPIRE_AT_ONCE = 512
 REMEMBER = 86_400.0
 """Seconds of device-up time for which a key of `put` is known, unless the caller says otherwise."""
@@ -53,6 +55,8 @@ class Journal:
         self._expiry: asyncio.TimerHandle | None = None
         self._offset = -self._clock.monotonic()
         self._once = Once(database, self.age_now)
+        self._unwritten = 0
+        self._held_back: dict[str, None] = {}
         self._strained = False
         self._closed = False
 
@@ -156,16 +160,19 @@ class Journal:
     def _submit(self, puts: list[Put], removals: list[Removal]) -> None:
         unit = partial(write_all, puts=puts, removals=removals, age=self.age_now())
         settle = partial(self._written, puts, removals)
+        self._unwritten += len(removals)
         try:
             self._database.submit(unit, settle)
         except ComponentError as error:
             settle(None, error)
 
     def _written(self, puts: list[Put], removals: list[Removal], written: Written | None, error: Exception | None) -> None:
+        self._unwritten -= len(removals)
         for put in puts:
             self._room.settle(put)
         if puts:
             self._gathering.ended()
+        self._go_on()
         if written is None:
             assert error is not None
             self._strained = isinstance(error, Full)
@@ -227,6 +234,9 @@ class Journal:
         one = self._lanes.get(lane)
         if one is None or self._closed or limit <= 0:
             return []
+        if self._unwritten > MOST_UNWRITTEN:
+            self._held_back[lane] = None
+            return []
         now = self.age_now()
         found: list[Entry] = []
         while len(found) < limit and (more := self._take_some(one, limit - len(found), now)):
@@ -234,6 +244,13 @@ class Journal:
         if one.retries:
             self._arm(one)
         return found
+
+    def _go_on(self) -> None:
+        """The writer caught up: lanes that were held back have something to take."""
+        if self._held_back and self._unwritten <= MOST_UNWRITTEN // 2:
+            held, self._held_back = self._held_back, {}
+            for name in held:
+                self._waking.wake(self._lane(name))
 
     def _take_some(self, lane: Lane, limit: int, now: float) -> list[Entry]:
         while len(lane.ready) < limit and lane.behind:

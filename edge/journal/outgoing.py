@@ -100,14 +100,29 @@ class Work:
         self._count(name, size, how, reason)
         return True
 
-    def _count(self, name: str, size: int, how: str, reason: str) -> None:
+    def end_all(self, removals: Iterable[Removal]) -> None:
+        """`end` for many: those of a lane that end alike go together."""
+        alike: dict[tuple[str, str, str], list[int]] = {}
+        for removal in removals:
+            alike.setdefault((removal.lane, removal.how, removal.reason), []).append(removal.seq)
+        for (name, how, reason), seqs in alike.items():
+            self.lane(name)
+            there, size = rows.sizes(self.tx, seqs) if len(seqs) > 1 else (0, 0)
+            if there == len(seqs):
+                rows.delete_all(self.tx, seqs)
+                self._count(name, size, how, reason, there)
+                continue
+            for seq in seqs:
+                self.end(name, seq, how, reason)
+
+    def _count(self, name: str, size: int, how: str, reason: str, number: int = 1) -> None:
         change = self.result.changes[name]
-        change.pending -= 1
+        change.pending -= number
         change.pending_bytes -= size
         if how == "dropped":
-            change.dropped[reason] = change.dropped.get(reason, 0) + 1
+            change.dropped[reason] = change.dropped.get(reason, 0) + number
         else:
-            setattr(change, how, getattr(change, how) + 1)
+            setattr(change, how, getattr(change, how) + number)
 
     def thin(self, name: str, reason: str) -> None:
         """A message that is accepted, and dropped at once."""
@@ -141,8 +156,7 @@ class Work:
 def write_all(tx: sqlite3.Connection, puts: Sequence[Put], removals: Iterable[Removal], age: float) -> Written:
     """Store and remove in one go; each lane's numbers change once. age: of the device."""
     work = Work(tx, age)
-    for removal in removals:
-        work.end(removal.lane, removal.seq, removal.how, removal.reason)
+    work.end_all(removals)
     for put in puts:
         work.result.stored.append(_store(work, put))
     written = work.finish()

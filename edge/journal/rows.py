@@ -7,7 +7,7 @@ commit touches few pages: the row's, and the lane's with its numbers. Rows carry
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -37,6 +37,7 @@ BOUND = "outbox-"
 """How the ids of messages begin that are committed together with what they tell of (`Journal.put_in`)."""
 SHIFT = 40
 SIZE = f"length(data)+length(CAST(topic AS BLOB))+{ROW_BYTES}"
+AMONG = "seq IN (SELECT value FROM json_each(?))"
 
 
 def size_of(message: Message) -> int:
@@ -93,6 +94,21 @@ def delete(tx: sqlite3.Connection, seq: int) -> int | None:
     """Remove a row; its size, None when there was none."""
     row = tx.execute(f"DELETE FROM journal WHERE seq=? RETURNING {SIZE}", (seq,)).fetchone()
     return None if row is None else row[0]
+
+
+def sizes(tx: sqlite3.Connection, seqs: Sequence[int]) -> tuple[int, int]:
+    """How many of these rows are there, and their size."""
+    found: tuple[int, int] = tx.execute(f"SELECT count(*), ifnull(sum({SIZE}), 0) FROM journal WHERE {AMONG}", (_listed(seqs),)).fetchone()
+    return found
+
+
+def delete_all(tx: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    """Remove rows by one statement: with one for each the writer would ask a busy loop for the interpreter as often."""
+    tx.execute(f"DELETE FROM journal WHERE {AMONG}", (_listed(seqs),))
+
+
+def _listed(seqs: Sequence[int]) -> str:
+    return f"[{','.join(map(str, seqs))}]"
 
 
 def oldest(tx: sqlite3.Connection, lane: int, limit: int) -> list[tuple[int, int]]:

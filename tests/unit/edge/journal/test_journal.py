@@ -15,6 +15,7 @@ import pytest
 from edge.database import Database, Options
 from edge.errors import Full
 from edge.journal import Journal, LaneStats, Limits, Policy
+from edge.journal.journal import MOST_REMOVALS, MOST_UNWRITTEN
 from edge.model import Message
 
 A, B = "out/p/a", "out/p/b"
@@ -441,5 +442,49 @@ def test_a_row_that_somebody_removed_is_counted_once(tmp_path: Path) -> None:
         journal.refresh()
         await database.write(lambda tx: None)
         assert stats(journal) == LaneStats(A, accepted=1, dropped={"by hand": 1})
+
+    play(tmp_path, script)
+
+
+def test_of_many_that_end_together_one_that_is_gone_is_not_counted(tmp_path: Path) -> None:
+    async def script(journal: Journal, database: Database) -> None:
+        await journal.put(A, *numbered(*range(20), size=50))
+        await journal.put(B, *numbered(1, 2))
+        entries = [*journal.take_now(A, 20), *journal.take_now(B, 2)]
+        await database.write(lambda tx: tx.execute("DELETE FROM journal WHERE seq = ?", (entries[7].seq,)))
+        await journal.done(*entries[:19])
+        await journal.drop(entries[19], "unwanted")
+        await journal.done(*entries[20:])
+        await flushed(journal, database)
+
+        found = {lane.lane: lane for lane in journal.stats("out/")}
+        assert (found[A].delivered, found[A].dropped, found[A].pending) == (18, {"unwanted": 1}, 1)  # the row that went was its own
+        assert (found[B].delivered, found[B].pending, found[B].pending_bytes) == (2, 0, 0)
+        assert await database.read("SELECT count(*) FROM journal") == [(0,)]
+
+    play(tmp_path, script)
+
+
+def test_no_more_of_a_backlog_is_taken_than_the_writer_keeps_up_with(tmp_path: Path) -> None:
+    """Else a broker that is faster than the disk fills memory with what is delivered and not noted, and a crash repeats it all."""
+
+    async def script(journal: Journal, database: Database) -> None:
+        count = MOST_UNWRITTEN * 3
+        woken: list[str] = []
+        await journal.put(A, *numbered(*range(count)))
+        journal.watch(A, woken.append)
+        await asyncio.sleep(0)
+        woken.clear()
+        delivered = 0
+        while entries := journal.take_now(A, 100):  # without a turn of the loop: nothing is committed
+            await journal.done(*entries)
+            delivered += len(entries)
+        assert MOST_UNWRITTEN <= delivered <= MOST_UNWRITTEN + 2 * MOST_REMOVALS
+
+        await database.write(lambda tx: None)
+        await asyncio.sleep(0)
+        assert woken == [A]
+        assert stats(journal).delivered >= MOST_UNWRITTEN
+        assert len(journal.take_now(A, 100)) == 100
 
     play(tmp_path, script)
