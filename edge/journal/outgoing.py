@@ -107,13 +107,10 @@ class Work:
             alike.setdefault((removal.lane, removal.how, removal.reason), []).append(removal.seq)
         for (name, how, reason), seqs in alike.items():
             self.lane(name)
-            there, size = rows.sizes(self.tx, seqs) if len(seqs) > 1 else (0, 0)
-            if there == len(seqs):
+            there, size = rows.sizes(self.tx, seqs)
+            if there:  # else somebody else removed them, and counted them
                 rows.delete_all(self.tx, seqs)
                 self._count(name, size, how, reason, there)
-                continue
-            for seq in seqs:
-                self.end(name, seq, how, reason)
 
     def _count(self, name: str, size: int, how: str, reason: str, number: int = 1) -> None:
         change = self.result.changes[name]
