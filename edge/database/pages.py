@@ -5,9 +5,10 @@ Source: sqlite.org/fileformat2.html (pages, cells, records, WAL frames). Whoever
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ DB_HEAD = 100
 LEAF, INTERIOR, INDEX_LEAF, INDEX_INTERIOR = 0x0D, 0x05, 0x0A, 0x02
 MOST_PAGES, DEEPEST = 1 << 20, 40
 LARGEST_PAYLOAD = 1 << 28
+MAX_ROWID = (1 << 63) - 1
 Row = tuple[Any, ...]
 
 
@@ -36,8 +38,8 @@ class Pages:
         certain = wal.certain(self._wal)
         self.frames = dict(frame[:2] for frame in islice(wal.frames(self._wal), None if late else certain))
         self.late = {frame[0] for frame in islice(wal.frames(self._wal), certain, None)} if late else set()
-        self.known: Callable[[int], bool] | None = None
-        """Rowids whose rows are not wanted: looking into them is what takes the time."""
+        self.known: Callable[[Sequence[int]], set[int]] | None = None
+        """Of a page's rowids those whose rows are not wanted: looking into them is what takes the time."""
         self._usable = self.size - (self._data[20] if len(self._data) >= DB_HEAD and self._data[: len(MAGIC)] == MAGIC else 0)
 
     def image(self, number: int) -> bytes:
@@ -111,13 +113,25 @@ class Pages:
         return [struct.unpack_from(">H", page, at)[0] for at in range(start + head, min(start + head + 2 * count, len(page) - 1), 2)]
 
     def _cells(self, page: bytes, number: int, kind: int) -> Iterator[tuple[int, Row]]:
-        for at in self._pointers(page, _start(number), 12 if kind == INDEX_INTERIOR else 8):
-            try:
-                if self.known is not None and kind == LEAF and self.known(_varint(page, _varint(page, at)[1])[0]):
-                    continue
-                yield self._cell(page, at + (4 if kind == INDEX_INTERIOR else 0), kind)
-            except (ValueError, IndexError, struct.error, OverflowError):  # the last: no rowid of SQLite's
+        places = self._pointers(page, _start(number), 12 if kind == INDEX_INTERIOR else 8)
+        known = self._known_among(page, places) if self.known is not None and kind == LEAF else frozenset()
+        for at in places:
+            if at in known:
                 continue
+            try:
+                yield self._cell(page, at + (4 if kind == INDEX_INTERIOR else 0), kind)
+            except (ValueError, IndexError, struct.error, OverflowError):
+                continue
+
+    def _known_among(self, page: bytes, places: Iterable[int]) -> set[int]:
+        """Places of cells that are known, or whose rowid is none of SQLite's."""
+        rowids: dict[int, int] = {}
+        for at in places:
+            with contextlib.suppress(ValueError, IndexError):
+                rowids[at] = _varint(page, _varint(page, at)[1])[0]
+        assert self.known is not None
+        known = self.known([rowid for rowid in rowids.values() if rowid <= MAX_ROWID])
+        return {at for at, rowid in rowids.items() if rowid > MAX_ROWID or rowid in known}
 
     def _cell(self, page: bytes, at: int, kind: int) -> tuple[int, Row]:
         length, at = _varint(page, at)

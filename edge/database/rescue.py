@@ -12,9 +12,10 @@ import os
 import sqlite3
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edge.crash import reach
 from edge.database.connection import Options, open_writer
@@ -237,15 +238,15 @@ def _fill_from_pages(new: sqlite3.Connection, pages: Pages, report: Report) -> N
         if name in report.rows or _make(new, kind, name, sql, report):
             columns = new.execute("SELECT cid FROM pragma_table_info(?) WHERE pk=1 AND upper(type)='INTEGER'", (name,)).fetchone()
             rowid = -1 if columns is None else columns[0]
-            pages.known = None if columns is None else _known(new, name)
+            pages.known = None if columns is None else known_rows(new, name)
             found = (_with_rowid(row, rowid, key) for key, row in pages.tree(root))
             report.rows[name] = report.rows.get(name, 0) + _copy(new, found, name, report)
 
 
-def _known(new: sqlite3.Connection, table: str) -> Callable[[int], bool]:
-    """Whether the new file has a table's row of that rowid."""
-    sql = f'SELECT 1 FROM "{table}" WHERE rowid=?'
-    return lambda rowid: new.execute(sql, (rowid,)).fetchone() is not None
+def known_rows(new: sqlite3.Connection, table: str) -> Callable[[Sequence[int]], set[int]]:
+    """Those of some rowids that the new file's table has."""
+    sql = f'SELECT rowid FROM "{table}" WHERE rowid IN (SELECT value FROM json_each(?))'
+    return lambda rowids: {key for (key,) in new.execute(sql, (json.dumps(rowids),))}
 
 
 def _with_rowid(row: tuple[object, ...], column: int, rowid: int) -> tuple[object, ...]:
@@ -279,18 +280,38 @@ def _copy(new: sqlite3.Connection, found: Iterable[tuple[object, ...]], table: s
 
 
 def _readable(old: sqlite3.Connection, table: str, report: Report) -> Iterator[tuple[object, ...]]:
-    """All rows, or those from both ends and from behind the holes; some may come twice."""
+    """All rows, or those from both ends and from behind the holes."""
+    first: int | None = None
+    last: int | None = None
     try:
-        yield from old.execute(f'SELECT * FROM "{table}"')
+        for key, *row in _in_order(old, table):
+            first = key
+            yield tuple(row)
         return
     except (sqlite3.Error, UnicodeDecodeError):
         report.complete = False
     with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
-        yield from old.execute(f'SELECT * FROM "{table}" ORDER BY rowid DESC')
+        for key, *row in old.execute(f'SELECT rowid, * FROM "{table}" ORDER BY rowid DESC'):
+            if first is not None and key <= first:
+                return
+            last = key
+            yield tuple(row)
     with contextlib.suppress(sqlite3.Error):
-        (first,) = old.execute(f'SELECT min(rowid) FROM "{table}"').fetchone()
-        (last,) = old.execute(f'SELECT max(rowid) FROM "{table}"').fetchone()
+        if first is None:
+            (first,) = old.execute(f'SELECT min(rowid) FROM "{table}"').fetchone()
+        if last is None:
+            (last,) = old.execute(f'SELECT max(rowid) FROM "{table}"').fetchone()
         yield from _behind_holes(old, table, first, last)
+
+
+def _in_order(old: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
+    """All rows with their rowids in front (None in a table WITHOUT ROWID)."""
+    try:
+        old.execute(f'SELECT rowid FROM "{table}" LIMIT 0')
+    except sqlite3.OperationalError:
+        yield from old.execute(f'SELECT NULL, * FROM "{table}"')
+    else:
+        yield from old.execute(f'SELECT rowid, * FROM "{table}" ORDER BY rowid')
 
 
 def _behind_holes(old: sqlite3.Connection, table: str, at: int, last: int) -> Iterator[tuple[object, ...]]:
@@ -299,7 +320,7 @@ def _behind_holes(old: sqlite3.Connection, table: str, at: int, last: int) -> It
         if at > last:
             return
         try:
-            for rowid, *row in old.execute(f'SELECT rowid, * FROM "{table}" WHERE rowid>=? ORDER BY rowid', (at,)):
+            for rowid, *row in old.execute(f'SELECT rowid, * FROM "{table}" WHERE rowid BETWEEN ? AND ? ORDER BY rowid', (at, last)):
                 at, step = rowid + 1, 1
                 yield tuple(row)
             return

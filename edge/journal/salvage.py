@@ -12,7 +12,7 @@ import orjson
 
 from edge.database import schema
 from edge.database.pages import Pages
-from edge.database.rescue import doubted
+from edge.database.rescue import doubted, known_rows
 from edge.journal import rows
 
 LANE_NAME = re.compile(r"(dead/)*(outbox|(out|in)(-[a-z]+)?)/.")
@@ -39,7 +39,7 @@ def _scan(tx: sqlite3.Connection, damaged: Path) -> int:
     late = ((rowid, values) for rowid, values in Pages(damaged, late=True).late_rows() if not _is_bound(values))
     settled = bool(doubted(damaged)) and not _holds(Path(f"{damaged}-wal"))
     pages = Pages(damaged)
-    pages.known = lambda seq: tx.execute("SELECT 1 FROM journal WHERE seq=?", (seq,)).fetchone() is not None
+    pages.known = known_rows(tx, "journal")
     for rowid, values in chain(pages.rows(settled=settled), late):
         if _is_entry(values):
             found += tx.execute(rows.INSERT_MISSING, (rowid, *values[1:])).rowcount
