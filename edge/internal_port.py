@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edge.app import App
 from edge.blocks import Blocks
 from edge.errors import ComponentError
-from edge.http1.server import Tcp, bind
+from edge.http1.server import Tcp, bind, retire
 from edge.listeners import ListenError, refused
 from edge.mesh.forwarded import host_address
 from edge.mesh.sidecars import Mesh
@@ -77,8 +77,7 @@ class InternalPort:
             again = bound.dup()
             again.setblocking(False)
             self._listeners.append(await loop.create_server(self._lazy, sock=again, backlog=256, ssl=tls))
-        for listener in old:
-            listener.close()
+        await retire(old)
         if not old:
             for bound in self._sockets:
                 internal_log.info("gRPC server listening on TCP address: %s", bound.getsockname())
@@ -92,8 +91,7 @@ class InternalPort:
 
     async def close(self) -> None:
         """Let calls under way finish within a second."""
-        for listener in self._listeners:
-            listener.close()
+        await retire(self._listeners)
         for bound in self._sockets:
             bound.close()
         await self._lazy.drain(1.0)

@@ -16,7 +16,7 @@ from edge.config.configuration import Pipeline
 from edge.config.plan import Plan
 from edge.errors import ComponentError
 from edge.http1.messages import Limits
-from edge.http1.server import Listen, Tcp, Unix, bind, serve
+from edge.http1.server import Listen, Tcp, Unix, bind, retire, serve
 from edge.rpc.lazy import Lazy
 from edge.settings import AppSettings, is_loopback
 
@@ -113,8 +113,7 @@ async def serve_grpc(settings: AppSettings, app: App, blocks: Blocks, plan: Plan
         log.info("API gRPC server is running on port %d", settings.grpc_port)
         yield
     finally:
-        for listener in listeners:
-            listener.close()
+        await retire(listeners)
         await lazy.drain(1.0)
         if settings.unix_socket_dir and not settings.inherited.get("grpc"):
             (Path(settings.unix_socket_dir) / f"dapr-{settings.app_id}-grpc.socket").unlink(missing_ok=True)

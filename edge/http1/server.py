@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -17,9 +17,10 @@ from edge.http1.messages import Handler, Limits
 from edge.http1.upgrade import H2Protocol
 from edge.record import record
 
-__all__ = ["H2Protocol", "Listen", "Server", "Tcp", "Unix", "serve"]
+__all__ = ["H2Protocol", "Listen", "Server", "Tcp", "Unix", "retire", "serve"]
 
 BACKLOG = 1024
+TURNS = 3
 
 
 @record
@@ -61,8 +62,7 @@ class Server:
 
     async def close(self, grace: float | None = None) -> None:
         """Stop accepting, let requests in flight end within `grace` seconds (default: limits.grace), then cut the rest off."""
-        for listener in self._listeners:
-            listener.close()
+        await retire(self._listeners)
         for path in self._files:
             path.unlink(missing_ok=True)
         await self._hub.close(self._hub.limits.grace if grace is None else grace)
@@ -97,6 +97,22 @@ async def serve(
         yield server
     finally:
         await server.close()
+
+
+async def retire(listeners: Iterable[asyncio.Server]) -> None:
+    """Close listeners and lose nobody whom they accepted.
+
+    asyncio makes a connection's transport a turn of the loop after it accepted; a listener that was closed in between refuses it there,
+    and the socket stays open: whoever is at its other end waits for an answer that never comes (3.11).
+    """
+    loop, listeners = asyncio.get_running_loop(), list(listeners)
+    for listener in listeners:
+        for bound in listener.sockets:
+            loop.remove_reader(bound.fileno())
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    for listener in listeners:
+        listener.close()
 
 
 def bind(place: Listen) -> socket.socket:

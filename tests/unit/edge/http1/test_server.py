@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
 from edge.http1.messages import BodyTooLarge, ClosedEarly, Limits, Request, Response
+from edge.http1.server import retire
 from tests.unit.edge.http1.peer import SOON, Raw, connected, echo, exchange, hello, run
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -590,3 +592,29 @@ def test_client_that_closes_cancels_the_handler_after_a_grace(monkeypatch: pytes
                 await ended.wait()
 
     run(case)
+
+
+class Greets(asyncio.Protocol):
+    """Says hi to whoever comes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"hi")
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_was_accepted_before_a_listener_retires_is_served(turns: int) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.listen(5)
+        old = await loop.create_server(Greets, sock=bound.dup())
+        with socket.create_connection(bound.getsockname()) as client:
+            client.setblocking(False)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await retire([old])
+            new = await loop.create_server(Greets, sock=bound.dup())
+            async with asyncio.timeout(5):
+                assert await loop.sock_recv(client, 10) == b"hi"
+        new.close()
