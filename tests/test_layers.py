@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     "edge.version": 0, "edge.errors": 0, "edge.model": 0, "edge.events": 0, "edge.received": 0, "edge.clock": 0, "edge.tasks": 0,
     "edge.durations": 0, "edge.protojson": 0, "edge.cron": 0, "edge.record": 0, "edge.crash": 0, "edge.eager": 0, "edge.lean": 0,
-    "edge.gojson": 0, "edge.reading": 0,
+    "edge.gojson": 0, "edge.reading": 0, "edge.gourl": 0,
     "edge.goscanner": 0, "edge.gointeger": 0, "edge.gobase64": 0, "edge.gofloat": 0, "edge.gostruct": 0, "edge.quantity": 0, "edge.chat": 0,
     "edge.component": 1, "edge.spec": 1, "edge.kinds": 1, "edge.reference": 1, "edge.registry": 1, "edge.resiliency": 1, "edge.cel": 1,
     "edge.tokens": 1,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
-import re
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -17,6 +16,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from components.bindings._go import Answered
 from edge.component import Context, Feature
 from edge.errors import ComponentError, Invalid, Unavailable, Unsupported
+from edge.gourl import BAD_ESCAPE, referer
 from edge.http1.client import BadResponse, Client, ClientResponse, ClosedEarly, ConnectError, ResponseTimeout
 from edge.model import BindingResult
 from edge.record import record
@@ -30,8 +30,6 @@ WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 TRACE = ("traceparent", "tracestate", "baggage")
 JSON = "application/json; charset=utf-8"
 SAFE = "/%:@!$&'()*+,;=~-._[]?"
-CREDENTIALS = re.compile(r"//[^/?#]*@")
-BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 DIAL_TIMEOUT = 15.0
 MOST_REDIRECTS = 10
 MOST_CLIENTS = 64
@@ -138,7 +136,8 @@ class Binding:
                 method, body = ("HEAD" if method == "HEAD" else "GET"), b""
                 headers = {name: value for name, value in headers.items() if not name.startswith("content-")}
             following = urljoin(url, location)
-            headers |= _referer(url, following, headers.get("referer", ""))
+            if (before := referer(url, following)) is not None:
+                headers["referer"] = headers.get("referer") or before
             if urlsplit(following).hostname != urlsplit(url).hostname:
                 headers = {name: value for name, value in headers.items() if name not in SECRET}
             url = following
@@ -199,13 +198,6 @@ class Binding:
         except (ClosedEarly, OSError, zlib.error, EOFError) as error:
             raise Unavailable(f"reading the answer: {str(error) or 'unexpected EOF'}") from error
         return BindingResult(body, metadata)
-
-
-def _referer(last: str, following: str, given: str) -> dict[str, str]:
-    """The header of a request after a redirect: the page before, without a password, and nothing of https over http."""
-    if last.startswith("https:") and following.startswith("http:"):
-        return {}
-    return {"referer": given or CREDENTIALS.sub("//", last, count=1)}
 
 
 async def _cut(response: ClientResponse, limit: int) -> bytes:

@@ -17,6 +17,7 @@ from edge.channel.exchange import Exchange
 from edge.channel.fields import PATH_SAFE, Fields, canonical
 from edge.channel.http import HttpChannel
 from edge.config.resources import Entry, HttpEndpoint
+from edge.gourl import referer
 from edge.http1.client import Client
 from edge.model import InvokeRequest, InvokeResponse
 from edge.record import record
@@ -166,10 +167,9 @@ def _redirected(channel: EndpointChannel, request: InvokeRequest, answer: Invoke
 
 def _referred(request: InvokeRequest, came_from: str, url: str) -> InvokeRequest:
     """The request with what net/http says of a redirect's origin: nothing of https to http, no password."""
-    before = urlsplit(came_from)
     headers = [field for field in request.headers if field[0] != "referer"]
-    if before.scheme != "https" or url.startswith("https:"):
-        headers.append(("referer", before._replace(netloc=before.netloc.rpartition("@")[2]).geturl()))
+    if (before := referer(came_from, url)) is not None:
+        headers.append(("referer", before))
     return replace(request, headers=headers)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, unquote
 
+from edge.gourl import BAD_ESCAPE
 from edge.received import NO_TRACE
 
 Fields = list[tuple[str, str]]
@@ -24,7 +25,6 @@ ANY_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 PATH_SAFE = "/$&+,:;=@!'()*[]~%"
 ESCAPED_SAFE = "/$&+,:;=@~"
 ROUTE_SAFE = PATH_SAFE + "?"
-BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 QUERY_SAFE = "".join(map(chr, range(0x21, 0x7F)))
 PLAIN_PATH = re.compile(r"[A-Za-z0-9\-_.~/$&+,:;=@!'()*\[\]%]*")
 TRACE_FIELDS = frozenset(("traceparent", "tracestate", "grpc-trace-bin"))
