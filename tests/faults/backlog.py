@@ -1,4 +1,7 @@
-"""What a long backlog costs: `python -m tests.faults.backlog [messages]` (1,000,000): start, memory, drain rate, file size afterwards."""
+"""What a long backlog costs: `python -m tests.faults.backlog [messages]` (1,000,000): start, memory, drain rate, file size afterwards.
+
+With `damaged` behind the number: how long its rescue takes.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ from pathlib import Path
 from statistics import median
 
 from edge.database import Database
+from edge.database.rescue import doubt
 from edge.journal import Journal
 from edge.model import Message
 from edge.runtime import DATABASE
+from tests.faults.test_damage import BAD_PAGES, spoil
 from tests.harness import Sidecar, component
 from tests.harness_mqtt import Broker, mosquitto
 
@@ -59,8 +64,25 @@ def compare(folders: Sequence[Path], broker: Broker) -> list[tuple[float, float]
     return [(median(start for start, _ in rows), median(memory for _, memory in rows)) for rows in found]
 
 
+def rescue(count: int) -> None:
+    """How long a start takes that finds pages in the middle of the backlog spoilt."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        file = Path(name) / "data" / "test" / "edged.db"
+        asyncio.run(fill(file, count))
+        spoil(file, BAD_PAGES)
+        doubt(file, "a page could not be read")
+        sidecar = Sidecar(Path(name), flags=["--log-level", "warn"])
+        began = time.monotonic()
+        sidecar.start(timeout=300)
+        print(f"{count} waiting, damaged: up after {time.monotonic() - began:.1f} s")
+        sidecar.kill()
+
+
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    if "damaged" in sys.argv:
+        rescue(count)
+        return
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         base = Path(name)
         with mosquitto(base, start=False) as broker:
